@@ -1,0 +1,1 @@
+"""A realm-per-database sync server for apps built with sync_client."""

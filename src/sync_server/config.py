@@ -1,0 +1,236 @@
+"""The configuration: one frozen tree, read once, which refuses what it does not know."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from sync_server import connection_url, documents
+from sync_server.connection_url import UnreadableUrl
+from sync_server.documents import DocumentError
+
+REALM_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+_SCHEMA_NAME = r"^[a-z_][a-z0-9_]{0,62}$"
+_EMBEDDED_NAME = 57
+"""Characters of an embedded realm's name: its database is called realm_<name>, and PostgreSQL takes 63."""
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text says where and why, in one line."""
+
+
+class Secret:
+    """A string that is never shown: not by `repr`, not in a log, not in a traceback's locals."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+_HIGHEST_PORT = 65535
+Port = Annotated[int, msgspec.Meta(ge=0, le=_HIGHEST_PORT)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+
+
+class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    host: str = "0.0.0.0"  # noqa: S104 - phones must reach it; --host narrows it
+    port: Port = 3000
+    workers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    data_dir: Annotated[str, msgspec.Meta(min_length=1)] = "data"
+    """Where the embedded database, the secrets and the outbox live; relative to the configuration file."""
+    authentication: Literal["jwt", "token", "jwt|token"] = "jwt"
+    """Accepted from sync_server_ts files ("jwt", "token", "jwt|token"); this server always issues JWTs."""
+    secret_key: Secret | None = None
+    secret_key_refresh: Secret | None = None
+    grace: Seconds = 10.0
+    """Seconds that running requests get to end after SIGTERM."""
+    max_body: Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)] = 50 * 1024 * 1024
+    """Bytes of a request's body, inflated."""
+    body_timeout: Seconds = 60.0
+    """Seconds without a byte of a begun body, after which the request is given up."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies whose X-Forwarded-For is believed."""
+    bcrypt_rounds: Annotated[int, msgspec.Meta(ge=4, le=16)] = 12
+
+
+class RealmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One realm's database. `url` is a PostgreSQL URL, or "embedded"."""
+
+    url: Secret
+    schema: Annotated[str, msgspec.Meta(pattern=_SCHEMA_NAME)] = "sync"
+    history: Literal["changes", "full"] = "changes"
+    """What the history keeps of an applied change: who, what and when; with "full" the data too."""
+    prepared_statements: bool = True
+    """False behind a connection pooler that does not know prepared statements."""
+
+    @property
+    def embedded(self) -> bool:
+        return self.url.reveal() == "embedded"
+
+
+class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    realms: dict[str, RealmSettings]
+    unknown_realms: str | None = None
+    """The realm that takes calls for realms that are not configured; without it they are answered with 404."""
+    max_connections: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
+    """Connections per database and worker."""
+    timeout: Seconds = 60.0
+    """Seconds after which a transaction is given up and answered with 503."""
+
+
+class Email(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    from_: str = msgspec.field(name="from", default="Sync Server")
+    from_email: str = msgspec.field(name="fromEmail", default="sync-server@localhost")
+    smtp: str = ""
+    """The SMTP server's host name; empty: mails are written to `<data_dir>/outbox`."""
+    port: Port = 587
+    username: str = ""
+    password: Secret = Secret("")
+    security: Literal["auto", "starttls", "tls", "plain"] = "auto"
+    """auto: TLS on port 465; else STARTTLS, demanded where a user name is set, taken where offered without one."""
+    timeout: Seconds = 30.0
+    templates: str | None = None
+    """A directory whose templates come before the server's own; relative to the configuration file."""
+    apps: dict[str, str] = msgspec.field(default_factory=dict)
+    """The app's name in mails, by realm; "default" for the others."""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    db: Database
+    server: Server = Server()
+    email: Email = Email()
+    base: Path = Path()
+    """The configuration file's directory. Not a key of the file."""
+    rate_limits: bool = True
+    """False when RATE_LIMIT_DISABLE=1. Not a key of the file."""
+
+    @property
+    def data_dir(self) -> Path:
+        return self.base / self.server.data_dir
+
+    def app_name(self, realm: str) -> str:
+        names = {name.lower(): app for name, app in self.email.apps.items()}
+        return names.get(realm) or names.get("default") or "Sync Server"
+
+
+def load(path: Path) -> Config:
+    """Read the configuration file, with `${VARIABLE}` strings and PORT taken from the environment.
+
+    Raises ConfigError, which names the file and the key.
+    """
+    port = _port_of_environment()
+    try:
+        return _build(documents.read(path), path.resolve().parent, port)
+    except (ConfigError, DocumentError, msgspec.ValidationError) as exc:
+        raise ConfigError(f"{path}: {exc}") from None
+
+
+def _port_of_environment() -> int | None:
+    text = os.environ.get("PORT", "")
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > _HIGHEST_PORT:
+        raise ConfigError(f"The environment variable PORT is no port number: {text!r}")
+    return int(text)
+
+
+def _build(document: Any, base: Path, port: int | None) -> Config:
+    if not isinstance(document, dict):
+        raise ConfigError("expected an object")
+    for key in ("base", "rate_limits"):
+        if key in document:
+            raise ConfigError(f"Object contains unknown field `{key}`")
+    database = document.get("db")
+    if isinstance(database, dict):
+        document = {**document, "db": {**database, "realms": _realms(database.get("realms"))}}
+    config = msgspec.convert(document, Config, strict=False, dec_hook=_convert)
+    server = config.server if port is None else msgspec.structs.replace(config.server, port=port)
+    unlimited = os.environ.get("RATE_LIMIT_DISABLE") == "1"
+    config = msgspec.structs.replace(config, base=base, server=server, rate_limits=not unlimited)
+    _check(config)
+    return config
+
+
+def _realms(realms: Any) -> dict[str, RealmSettings]:
+    """Read realm by realm, so that an error can name the realm; a plain string is a URL."""
+    if not isinstance(realms, dict) or not realms:
+        raise ConfigError(
+            'Expected an object with at least one realm, such as {"default": "embedded"} - at `$.db.realms`'
+        )
+    settings: dict[str, RealmSettings] = {}
+    for name, value in realms.items():
+        where = f"$.db.realms.{name}"
+        if not REALM_NAME.fullmatch(name.lower()):
+            raise ConfigError(f"A realm's name is up to 63 letters, digits, '_', '.', '-' - at `{where}`")
+        if name.lower() in settings:
+            raise ConfigError(f"The realm stands twice (names differ only in case) - at `{where}`")
+        settings[name.lower()] = _realm(name.lower(), value, where)
+    return settings
+
+
+def _realm(name: str, value: Any, where: str) -> RealmSettings:
+    try:
+        document = {"url": value} if isinstance(value, str) else value
+        settings = msgspec.convert(document, RealmSettings, strict=False, dec_hook=_convert)
+    except msgspec.ValidationError as exc:
+        raise ConfigError(
+            str(exc).replace("`$", f"`{where}") if "`$" in str(exc) else f"{exc} - at `{where}`"
+        ) from None
+    if settings.embedded:
+        if len(name) > _EMBEDDED_NAME:
+            raise ConfigError(f"An embedded realm's name is up to {_EMBEDDED_NAME} characters long - at `{where}`")
+        return settings
+    try:
+        return msgspec.structs.replace(settings, url=Secret(connection_url.readable(settings.url.reveal())))
+    except UnreadableUrl as exc:
+        raise ConfigError(f"{exc} - at `{where}`") from None
+
+
+def _check(config: Config) -> None:
+    unknown = config.db.unknown_realms
+    if unknown is not None and unknown.lower() not in config.db.realms:
+        raise ConfigError("There is no such realm - at `$.db.unknown_realms`")
+    for key, value in (
+        ("secret_key", config.server.secret_key),
+        ("secret_key_refresh", config.server.secret_key_refresh),
+    ):
+        if value is not None and not value:
+            raise ConfigError(f"The secret is empty; leave it out to have one generated - at `$.server.{key}`")
+    if config.email.username and not config.email.smtp:
+        raise ConfigError("There is a user name but no server - at `$.email.smtp`")
+    for index, proxy in enumerate(config.server.trusted_proxies):
+        try:
+            _ = proxy == "*" or ipaddress.ip_network(proxy)
+        except ValueError as exc:
+            raise ConfigError(
+                f"Expected an address or a network: {exc} - at `$.server.trusted_proxies[{index}]`"
+            ) from None
+
+
+def _convert(kind: type, value: Any) -> Any:
+    if kind is Secret:
+        if not isinstance(value, str):
+            raise TypeError(f"Expected `str`, got `{type(value).__name__}`")  # msgspec adds the path
+        return Secret(value)
+    raise NotImplementedError(kind)

@@ -1,0 +1,68 @@
+"""A connection inside a transaction, and the named statements that run on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, LiteralString, TypeVar
+
+import psycopg
+from psycopg.rows import class_row, scalar_row
+
+T = TypeVar("T")
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_SCHEMA = re.compile(r"\bsync\.(?=[a-z_])")
+
+
+def sql_directory() -> Path:
+    """Where the .sql files are: inside the installed package, or at the top of the source tree."""
+    installed = Path(__file__).parent / "sql"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "sql"
+
+
+def with_schema(text: str, schema: str) -> str:
+    """`text` with its tables in `schema`. The files name the schema "sync"."""
+    return text if schema == "sync" else _SCHEMA.sub(f'"{schema}".', text)
+
+
+@cache
+def queries(schema: str) -> Mapping[str, LiteralString]:
+    """All statements of sql/queries by their names (`-- name: lock_space`), for tables in `schema`."""
+    found: dict[str, LiteralString] = {}
+    for file in sorted((sql_directory() / "queries").glob("*.sql")):
+        _, *parts = _NAME.split(file.read_text())
+        for name, text in zip(parts[::2], parts[1::2], strict=True):
+            if name in found:
+                raise ValueError(f"{file}: the statement {name} stands twice")
+            # the text comes from files of this package, never from a request
+            found[name] = with_schema(text.strip(), schema)
+    return found
+
+
+class Tx:
+    """A connection inside a transaction (or, for a single read, without one). Each call runs one named statement."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any], schema: str) -> None:
+        self._connection = connection
+        self._queries = queries(schema)
+
+    async def execute(self, name: str, parameters: Mapping[str, Any]) -> int:
+        """Run a statement; the number of rows that it touched."""
+        return (await self._connection.execute(self._queries[name], parameters)).rowcount
+
+    async def one(self, kind: type[T], name: str, parameters: Mapping[str, Any]) -> T | None:
+        """The only row of the statement's result as a `kind`, whose fields are the columns; None without a row."""
+        cursor = self._connection.cursor(row_factory=class_row(kind))
+        return await (await cursor.execute(self._queries[name], parameters)).fetchone()
+
+    async def all(self, kind: type[T], name: str, parameters: Mapping[str, Any]) -> Sequence[T]:
+        """Every row of the statement's result as a `kind`, whose fields are the columns."""
+        cursor = self._connection.cursor(row_factory=class_row(kind))
+        return await (await cursor.execute(self._queries[name], parameters)).fetchall()
+
+    async def value(self, name: str, parameters: Mapping[str, Any]) -> Any:
+        """The first column of the statement's first row; None without a row."""
+        cursor = self._connection.cursor(row_factory=scalar_row)
+        return await (await cursor.execute(self._queries[name], parameters)).fetchone()

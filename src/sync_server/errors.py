@@ -1,0 +1,190 @@
+"""Every refusal of the server, and how it becomes an answer.
+
+An error answer is `{"code": <status>, "error": "<name>", "message": "…"}` (G11). `message` is shown by the apps and must
+help a person; `error` is for programs and never changes. Some clients match parts of `message`: those are marked.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+
+log = structlog.get_logger()
+
+
+class Refusal(Exception):
+    """What the server says no to. `message` may be given where the class's own says too little."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    message: str
+
+    def __init__(self, message: str | None = None, *, retry_after: int | None = None) -> None:
+        self.message = message if message is not None else type(self).message
+        self.retry_after = retry_after
+        """Seconds after which the same call may succeed, for the `Retry-After` header."""
+        super().__init__(self.message)
+
+
+class MalformedBody(Refusal):
+    status = 400
+    code = "malformed_body"
+    message = "The body is not valid JSON"
+
+
+class InvalidBody(Refusal):
+    """JSON, but not of the shape that the call takes; the message names the field's path."""
+
+    status = 400
+    code = "invalid_body"
+    message = "The body does not have the expected form"
+
+
+class MalformedEncoding(Refusal):
+    """sync_client repeats the call uncompressed after this one."""
+
+    status = 400
+    code = "malformed_encoding"
+    message = "The body is not valid gzip"
+
+
+class ClientMismatch(Refusal):
+    status = 400
+    code = "client_mismatch"
+    message = "The clientId of the body or path is not that of the token"
+
+
+class TokenRejected(Refusal):
+    status = 403  # not 401: 403 is what makes sync_client refresh its token
+    code = "token_rejected"
+    message = "Wrong or expired token"
+
+
+class LoginRejected(Refusal):
+    """One message for an unknown address, a wrong password and a foreign client: none of them can be told apart."""
+
+    status = 403
+    code = "login_rejected"
+    message = "Wrong username or password, or unknown client"
+
+
+class PasswordRejected(Refusal):
+    status = 403
+    code = "password_rejected"
+    message = "Wrong username or password"
+
+
+class PinRejected(Refusal):
+    status = 403
+    code = "pin_rejected"
+    message = "The PIN is wrong or has expired"
+
+
+class UnknownRealm(Refusal):
+    status = 404
+    code = "unknown_realm"
+    message = "There is no such realm on this server"
+
+
+class EmailTaken(Refusal):
+    status = 409
+    code = "email_taken"
+    message = "The email is already registered"  # matched by clients
+
+
+class EmailUnknown(Refusal):
+    status = 409  # neither 403 nor 404: clients give these a meaning of their own
+    code = "email_unknown"
+    message = "The email is not registered"  # "email is not registered" is matched by clients
+
+
+class RegistrationRejected(Refusal):
+    status = 409
+    code = "registration_rejected"
+    message = "Wrong username or password"  # matched by clients
+
+
+class ClientTaken(Refusal):
+    status = 409
+    code = "client_taken"
+    message = "The clientId is in use by another account"
+
+
+class AlreadySyncing(Refusal):
+    status = 409
+    code = "already_syncing"
+    message = "The client is already syncing, try again later"  # "already syncing" is matched by clients
+
+
+class PullFirst(Refusal):
+    status = 409
+    code = "pull_first"
+    message = "You should pull before pushing: there is no sync under way that this push belongs to"
+
+
+class BodyTooLarge(Refusal):
+    status = 413
+    code = "body_too_large"
+    message = "The body is too large"
+
+
+class UnsupportedMediaType(Refusal):
+    status = 415
+    code = "unsupported_media_type"
+    message = "The body must be JSON (Content-Type: application/json), plain or with Content-Encoding: gzip"
+
+
+class TooManyAttempts(Refusal):
+    status = 429
+    code = "too_many_attempts"
+    message = "Too many attempts, try again later"
+
+
+class BodyStalled(Refusal):
+    status = 408
+    code = "body_stalled"
+    message = "The body of the request did not arrive in time"
+
+
+class Unavailable(Refusal):
+    """The realm's database does not answer, or the server has more to do than it can take on."""
+
+    status = 503
+    code = "unavailable"
+    message = "The server cannot answer at the moment, try again later"
+
+
+def answer(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> Response[dict[str, object]]:
+    """The one form that an error takes on the wire."""
+    return Response({"code": status, "error": error, "message": message}, status_code=status, headers=headers)
+
+
+def _on_refusal(_: Request[Any, Any, Any], refusal: Refusal) -> Response[dict[str, object]]:
+    headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after is not None else None
+    return answer(refusal.status, refusal.code, refusal.message, headers)
+
+
+def _on_http_exception(_: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, object]]:
+    """Litestar's own refusals: unknown paths, wrong methods. Their details may tell of the inside, so they stay here."""
+    status = HTTPStatus(exc.status_code)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _on_fault(_, exc)
+    return answer(status, status.phrase.lower().replace(" ", "_"), status.phrase, dict(exc.headers or {}))
+
+
+def _on_fault(request: Request[Any, Any, Any], exc: Exception) -> Response[dict[str, object]]:
+    """A fault of the server: all of it to the log, nothing of it to the client."""
+    log.error("fault", method=request.method, route=request.scope.get("path_template"), exc_info=exc)
+    return answer(500, "internal_error", "The server made a mistake; its operator finds the details in the log")
+
+
+HANDLERS: ExceptionHandlersMap = {
+    Refusal: _on_refusal,
+    HTTPException: _on_http_exception,
+    Exception: _on_fault,
+}

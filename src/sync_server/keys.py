@@ -1,0 +1,86 @@
+"""The server's secrets: those of the configuration, else made once and kept in the data directory."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from sync_server.config import Config, ConfigError
+
+log = structlog.get_logger()
+_SHORT = 32
+"""Bytes below which a secret of HS256 can be found by trying (RFC 7518, section 3.2)."""
+
+
+class Keys:
+    """What the server signs with. Nothing of it is ever shown."""
+
+    def __init__(self, access: str, refresh: str) -> None:
+        # PyJWT wants 32 bytes: shorter secrets of sync_server_ts files are stretched, which makes them no stronger
+        self.access = self._derive(access, "access token")
+        self.refresh = self._derive(refresh, "refresh token")
+        self._general = self._derive(access + "\0" + refresh, "general")
+
+    @staticmethod
+    def _derive(secret: str, purpose: str) -> bytes:
+        return hmac.digest(secret.encode(), purpose.encode(), "sha256")
+
+    def digest(self, purpose: str, *parts: str) -> bytes:
+        """A keyed digest (HMAC-SHA256) of `parts`, which says nothing to whoever does not have the keys."""
+        message = "\0".join(
+            (purpose, *(hashlib.sha256(part.encode(errors="surrogatepass")).hexdigest() for part in parts))
+        )
+        return hmac.digest(self._general, message.encode(), "sha256")
+
+
+class _Stored(msgspec.Struct):
+    secret_key: str
+    secret_key_refresh: str
+
+
+def load(config: Config) -> Keys:
+    """The keys for `config`; missing ones are made in `<data_dir>/secrets.json`, mode 0600, whoever comes first."""
+    given = (config.server.secret_key, config.server.secret_key_refresh)
+    if given[0] and given[1]:
+        for name, secret in zip(("secret_key", "secret_key_refresh"), given, strict=True):
+            if secret and len(secret.reveal().encode()) < _SHORT:
+                log.warning("weak_secret", key=f"server.{name}", hint=f"use at least {_SHORT} random bytes")
+        return Keys(given[0].reveal(), given[1].reveal())
+    stored = _stored(config.data_dir / "secrets.json")
+    return Keys(
+        given[0].reveal() if given[0] else stored.secret_key,
+        given[1].reveal() if given[1] else stored.secret_key_refresh,
+    )
+
+
+def _stored(path: Path) -> _Stored:
+    try:
+        if not path.exists():
+            _create(path)
+        return msgspec.json.decode(path.read_bytes(), type=_Stored)
+    except (OSError, msgspec.DecodeError) as exc:
+        raise ConfigError(f"{path}: cannot keep the server's secrets there: {exc}") from None
+
+
+def _create(path: Path) -> None:
+    """Write the file whole or not at all; of several processes at once the first one's stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = _Stored(secrets.token_urlsafe(48), secrets.token_urlsafe(48))
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".secrets-")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(made))
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        Path(temporary).unlink()

@@ -1,0 +1,154 @@
+"""Bring a realm's database to the present schema: each file of sql/migrations once, in order, whoever else tries too."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from pathlib import Path
+from typing import Any, LiteralString, NamedTuple
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+
+from sync_server import diagnosis
+from sync_server.database import sql_directory, with_schema
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+_ATTEMPTS = 30
+_RACES = (
+    pg.SerializationFailure,
+    pg.DeadlockDetected,
+    pg.UniqueViolation,
+    pg.DuplicateTable,
+    pg.DuplicateSchema,
+    pg.InternalError_,  # PostgreSQL: "tuple concurrently updated"
+)
+_BOOKKEEPING = """
+CREATE TABLE IF NOT EXISTS {schema}.migrations (
+    version integer PRIMARY KEY,
+    name text NOT NULL,
+    digest text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO {schema}.migrations (version, name, digest) VALUES (0, 'lock', '') ON CONFLICT DO NOTHING
+"""
+# A migration, and the wait for another process's, may take longer than the role's other statements.
+_PATIENCE = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
+
+
+class Migration(NamedTuple):
+    version: int
+    name: str
+    text: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+class MigrationError(Exception):
+    """The schema cannot be brought up to date; one line says why."""
+
+
+def available(directory: Path | None = None) -> list[Migration]:
+    """The migrations that this version of the server knows, in order."""
+    files = sorted((directory or sql_directory() / "migrations").glob("[0-9]*_*.sql"))
+    return [Migration(int(file.name.split("_")[0]), file.stem, file.read_text()) for file in files]
+
+
+def connect(url: str) -> Connection:
+    """A connection, within a few seconds. Raises psycopg.OperationalError when the database cannot be reached."""
+    connection = psycopg.connect(
+        url, autocommit=True, connect_timeout=5, prepare_threshold=None, application_name="sync-server migrate"
+    )
+    connection.isolation_level = (
+        psycopg.IsolationLevel.READ_COMMITTED
+    )  # what is done is seen after waiting for the lock
+    return connection
+
+
+def migrate(url: str, schema: str = "sync", migrations: list[Migration] | None = None) -> list[str]:
+    """Apply what is missing in the database at `url`; the names of what was applied.
+
+    All of it is one transaction that first locks a row, so of several processes one applies and the others find it done,
+    and a killed one leaves nothing behind, without session locks, on PostgreSQL and CockroachDB.
+    Raises MigrationError, or psycopg.OperationalError when the database cannot be reached.
+    """
+    wanted = migrations if migrations is not None else available()
+    for attempt in range(_ATTEMPTS):
+        with connect(url) as connection:
+            try:
+                return _apply(connection, schema, wanted)
+            except psycopg.Error as exc:
+                if not isinstance(exc, _RACES) or attempt == _ATTEMPTS - 1:
+                    raise MigrationError(diagnosis.explain(exc)) from exc
+        time.sleep(random.uniform(0.02, 0.2))  # noqa: S311 - another process is at it
+    raise AssertionError
+
+
+def pending(connection: Connection, schema: str) -> list[str]:
+    """The names of the migrations that the database still lacks. Changes nothing. Raises MigrationError as `migrate`."""
+    return [migration.name for migration in _missing(connection, schema, available())]
+
+
+def check_encoding(connection: Connection) -> None:
+    """Raises MigrationError unless the database can hold all of Unicode."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in {None, "UTF8"}:
+        raise MigrationError(
+            f"the database's encoding is {encoding}; make one with createdb --encoding=UTF8 -T template0"
+        )
+
+
+def _apply(connection: Connection, schema: str, wanted: list[Migration]) -> list[str]:
+    missing = _missing(connection, schema, wanted)
+    if not missing:
+        return []  # no right to create anything is needed where nothing is missing
+    check_encoding(connection)
+    _keep_books(connection, schema)
+    with connection.transaction():
+        connection.execute(_PATIENCE)
+        _execute(connection, "SELECT version FROM {schema}.migrations WHERE version = 0 FOR UPDATE", schema)
+        missing = _missing(connection, schema, wanted)
+        for migration in missing:
+            _run(connection, schema, migration)
+    return [migration.name for migration in missing]
+
+
+def _keep_books(connection: Connection, schema: str) -> None:
+    """Make the table of applied migrations, and the row in it that is the lock."""
+    exists = connection.execute("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", [schema]).fetchone()
+    if not exists:  # IF NOT EXISTS would demand the right to create schemas even where there is one
+        _execute(connection, "CREATE SCHEMA IF NOT EXISTS {schema}", schema)
+    _execute(connection, _BOOKKEEPING, schema)
+
+
+def _run(connection: Connection, schema: str, migration: Migration) -> None:
+    try:
+        connection.execute(with_schema(migration.text, schema).encode())
+    except psycopg.Error as exc:
+        if isinstance(exc, _RACES):
+            raise
+        raise MigrationError(f"{migration.name}: {diagnosis.explain(exc)}") from exc
+    record = "INSERT INTO {schema}.migrations (version, name, digest) VALUES (%s, %s, %s)"
+    _execute(connection, record, schema, migration.version, migration.name, migration.digest)
+
+
+def _missing(connection: Connection, schema: str, wanted: list[Migration]) -> list[Migration]:
+    """Those of `wanted` that were not applied. Raises MigrationError when one was applied that said something else."""
+    try:
+        applied = dict(_execute(connection, "SELECT version, digest FROM {schema}.migrations", schema).fetchall())
+    except (pg.UndefinedTable, pg.InvalidSchemaName):
+        applied = {}
+    for migration in wanted:
+        if applied.get(migration.version, migration.digest) != migration.digest:
+            raise MigrationError(f"{migration.name} differs from the file that was applied to this database")
+    return [migration for migration in wanted if migration.version not in applied]
+
+
+def _execute(
+    connection: Connection, text: LiteralString, schema: str, *values: object
+) -> psycopg.Cursor[tuple[Any, ...]]:
+    return connection.execute(sql.SQL(text).format(schema=sql.Identifier(schema)), values or None)
