@@ -1,0 +1,142 @@
+-- name: find_account
+-- What is known of an address and of a clientId, one row whatever is missing.
+SELECT u.id AS user_id, u.name, u.language, u.password_hash, u.active, c.user_id AS client_owner
+FROM (SELECT 1) AS always
+LEFT JOIN sync.users u ON u.email_key = %(email_key)s
+LEFT JOIN sync.clients c ON c.id = %(client_id)s;
+
+-- name: create_space
+INSERT INTO sync.spaces (id) VALUES (%(user_id)s);
+
+-- name: create_user
+-- No row when another registration of this address came first.
+INSERT INTO sync.users (id, space_id, email, email_key, name, language, password_hash)
+VALUES (%(user_id)s, %(user_id)s, %(email)s, %(email_key)s, %(name)s, %(language)s, %(password_hash)s)
+ON CONFLICT (email_key) DO NOTHING;
+
+-- name: create_client
+-- No row when the clientId is in use, or the user is gone, locked or has another password since it was checked.
+INSERT INTO sync.clients (id, user_id, details)
+SELECT %(client_id)s, id, %(details)s
+FROM sync.users
+WHERE id = %(user_id)s AND active AND password_hash = %(password_hash)s
+ON CONFLICT (id) DO NOTHING;
+
+-- name: begin_session
+-- A refresh token that a login replaces stays valid until the new one has been used: the login's answer may get lost.
+UPDATE sync.clients c
+SET refresh_previous = c.refresh_id, refresh_id = %(refresh_id)s, refresh_issued = %(now)s
+FROM sync.users u
+WHERE c.id = %(client_id)s AND u.id = c.user_id AND u.id = %(user_id)s AND u.active
+    AND u.password_hash = %(password_hash)s
+RETURNING u.token_epoch AS epoch, c.session, c.sync_number;
+
+-- name: improve_password_hash
+UPDATE sync.users SET password_hash = %(better)s WHERE id = %(user_id)s AND password_hash = %(password_hash)s;
+
+-- name: session_of_refresh
+SELECT c.refresh_id, c.refresh_issued, c.refresh_previous, c.sync_number
+FROM sync.clients c
+JOIN sync.users u ON u.id = c.user_id
+WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
+    AND u.token_epoch = %(epoch)s AND u.active;
+
+-- name: rotate_refresh
+UPDATE sync.clients
+SET refresh_previous = refresh_id, refresh_id = %(refresh_id)s, refresh_issued = %(now)s
+WHERE id = %(client_id)s AND refresh_id = %(token_id)s;
+
+-- name: forget_previous_refresh
+UPDATE sync.clients SET refresh_previous = NULL WHERE id = %(client_id)s AND refresh_id = %(token_id)s;
+
+-- name: end_session
+UPDATE sync.clients
+SET session = session + 1, refresh_id = NULL, refresh_previous = NULL, refresh_issued = NULL
+WHERE id = %(client_id)s AND user_id = %(user_id)s AND session = %(session)s;
+
+-- name: delete_client
+DELETE FROM sync.clients WHERE id = %(client_id)s AND user_id = %(user_id)s;
+
+-- name: lock_clients_of_user
+-- In the order in which a push takes its locks: client, then space.
+SELECT id FROM sync.clients WHERE user_id = %(user_id)s ORDER BY id FOR UPDATE;
+
+-- name: space_of_user
+-- The user's space, and whether somebody else uses it too.
+SELECT s.id AS space_id,
+    EXISTS (SELECT 1 FROM sync.users o WHERE o.space_id = s.id AND o.id <> u.id) AS shared
+FROM sync.users u
+JOIN sync.spaces s ON s.id = u.space_id
+WHERE u.id = %(user_id)s
+FOR UPDATE OF s;
+
+-- name: delete_user
+-- Clients, PINs, mails and uploads go with it.
+DELETE FROM sync.users WHERE id = %(user_id)s;
+
+-- name: delete_rows_of_space
+DELETE FROM sync.rows WHERE space_id = %(space_id)s;
+
+-- name: delete_history_of_space
+DELETE FROM sync.history WHERE space_id = %(space_id)s;
+
+-- name: delete_overridden_of_space
+DELETE FROM sync.overridden WHERE space_id = %(space_id)s;
+
+-- name: delete_space
+DELETE FROM sync.spaces WHERE id = %(space_id)s;
+
+-- name: demand_pin
+-- One live PIN per user. Its age is by the database's clock: 15 minutes must be the same for servers whose clocks differ.
+-- The same call again within a short time makes no second one, which would void the one just mailed.
+INSERT INTO sync.pins AS p (user_id, nonce, created)
+SELECT id, %(nonce)s, (extract(epoch FROM now()) * 1000)::bigint
+FROM sync.users
+WHERE email_key = %(email_key)s AND active
+ON CONFLICT (user_id) DO UPDATE
+SET nonce = excluded.nonce, created = excluded.created, attempts = 0, used = false
+WHERE p.used OR p.attempts >= %(tries)s OR p.created <= excluded.created - %(repeat)s
+RETURNING user_id;
+
+-- name: drop_pin_mails
+DELETE FROM sync.mails WHERE user_id = %(user_id)s AND template = 'pin';
+
+-- name: queue_pin_mail
+INSERT INTO sync.mails (id, user_id, template, details, created, expires, next_try)
+SELECT %(mail_id)s, id, 'pin', %(details)s, %(now)s, %(expires)s, %(now)s FROM sync.users WHERE id = %(user_id)s;
+
+-- name: try_pin
+-- Counts the try, right or wrong; no row when there is no live PIN or its tries are used up.
+UPDATE sync.pins p
+SET attempts = p.attempts + 1
+FROM sync.users u
+WHERE u.id = p.user_id AND u.email_key = %(email_key)s AND u.active
+    AND p.created > (extract(epoch FROM now()) * 1000)::bigint - %(lifetime)s AND p.attempts < %(tries)s
+RETURNING p.user_id, p.nonce, p.used, u.password_hash;
+
+-- name: use_pin
+UPDATE sync.pins SET used = true WHERE user_id = %(user_id)s;
+
+-- name: change_password
+-- Every token of the user is void from here on.
+UPDATE sync.users
+SET password_hash = %(password_hash)s, token_epoch = token_epoch + 1, changed_at = now()
+WHERE id = %(user_id)s;
+
+-- name: count_attempts
+SELECT key, count(*) AS attempts
+FROM sync.attempts
+WHERE key = ANY(%(keys)s::text[]) AND expires > %(now)s
+GROUP BY key;
+
+-- name: record_attempt
+INSERT INTO sync.attempts (key, item, expires)
+SELECT key, %(item)s, %(now)s + milliseconds
+FROM unnest(%(keys)s::text[], %(windows)s::bigint[]) AS counted (key, milliseconds)
+ON CONFLICT (key, item) DO UPDATE SET expires = excluded.expires;
+
+-- name: drop_old_attempts
+DELETE FROM sync.attempts WHERE expires <= %(now)s;
+
+-- name: drop_attempts
+DELETE FROM sync.attempts WHERE key = ANY(%(keys)s::text[]);

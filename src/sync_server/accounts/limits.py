@@ -1,0 +1,94 @@
+"""Limits on guessing and on making accounts and mails, shared by all workers through the database.
+
+What counts are distinct attempts: a phone that repeats the same wrong password all day, each call twice, counts once, and
+successful calls do not count at all. So an honest device never meets a limit.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from sync_server.database import Tx
+from sync_server.errors import TooManyAttempts
+from sync_server.keys import Keys
+
+Action = Literal["login", "register", "refresh", "forgotten", "change"]
+_QUARTER = 15 * 60_000
+_HOUR = 60 * 60_000
+
+
+class _Limit(NamedTuple):
+    most: int
+    window: int
+    """Milliseconds."""
+
+
+# failed attempts, but for register (accounts made) and forgotten (mails demanded)
+_PER_ADDRESS: dict[Action, _Limit] = {
+    "login": _Limit(300, _QUARTER),
+    "register": _Limit(300, _HOUR),
+    "refresh": _Limit(300, _QUARTER),
+    "forgotten": _Limit(60, _HOUR),
+    "change": _Limit(60, _QUARTER),
+}
+_PER_ACCOUNT: dict[Action, _Limit] = {
+    "login": _Limit(100, _QUARTER),
+    "forgotten": _Limit(6, _HOUR),
+    "change": _Limit(30, _HOUR),
+}
+_PER_BOTH: dict[Action, _Limit] = {"login": _Limit(20, _QUARTER)}
+
+
+class _Count(NamedTuple):
+    key: str
+    attempts: int
+
+
+class Limits:
+    """The limits of one action for one caller."""
+
+    def __init__(self, keys: Keys, action: Action, *, address: str, account: str | None, enabled: bool) -> None:
+        """`address`: the caller's; `account`: the email's key where the call names one. Both are stored as digests."""
+        self._digest = keys.digest
+        self._limits: dict[str, _Limit] = {}
+        if not enabled:
+            return
+        for limits, parts in (
+            (_PER_ADDRESS, (address, "")),
+            (_PER_ACCOUNT, ("", account)),
+            (_PER_BOTH, (address, account)),
+        ):
+            if action in limits and None not in parts:
+                self._limits[_key(keys, action, *(part or "" for part in parts))] = limits[action]
+
+    async def check(self, tx: Tx, now: int) -> None:
+        """Raises TooManyAttempts when a limit has been reached."""
+        if not self._limits:
+            return
+        counts = await tx.all(_Count, "count_attempts", {"keys": list(self._limits), "now": now})
+        exceeded = [self._limits[count.key] for count in counts if count.attempts >= self._limits[count.key].most]
+        if exceeded:
+            minutes = max(limit.window for limit in exceeded) // 60_000
+            raise TooManyAttempts(
+                f"Too many attempts, at most {min(limit.most for limit in exceeded)} are allowed in {minutes} minutes",
+                retry_after=minutes * 60,
+            )
+
+    async def forget(self, tx: Tx) -> None:
+        """Drop what was counted for this caller."""
+        if self._limits:
+            await tx.execute("drop_attempts", {"keys": list(self._limits)})
+
+    async def record(self, tx: Tx, now: int, *tried: str) -> None:
+        """Count an attempt; the same one again (`tried`, kept as a short digest) is not counted twice."""
+        if self._limits:
+            windows = [limit.window for limit in self._limits.values()]
+            item = self._digest("attempt", *tried)[:8].hex()
+            await tx.execute(
+                "record_attempt", {"keys": list(self._limits), "windows": windows, "item": item, "now": now}
+            )
+            await tx.execute("drop_old_attempts", {"now": now})
+
+
+def _key(keys: Keys, action: Action, address: str, account: str) -> str:
+    return f"{action}:{keys.digest('limit', action, address, account).hex()[:32]}"

@@ -1,0 +1,83 @@
+"""Resetting a password by a PIN that is mailed to the user."""
+
+from __future__ import annotations
+
+import hmac
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+import msgspec
+
+from sync_server.accounts import pins, protocol
+from sync_server.accounts.limits import Limits
+from sync_server.accounts.passwords import Passwords
+from sync_server.accounts.protocol import PasswordChange
+from sync_server.bodies import storable
+from sync_server.database import Tx
+from sync_server.errors import PinRejected
+from sync_server.keys import Keys
+from sync_server.realms import Realm
+
+
+class _TriedPin(NamedTuple):
+    user_id: UUID
+    nonce: str
+    used: bool
+    password_hash: str
+
+
+async def demand(realm: Realm, limits: Limits, email: str, now: int) -> None:
+    """Queue a mail with a new PIN, if there is such a user. Raises TooManyAttempts, for unknown addresses too."""
+    nonce = pins.new_nonce()
+    parameters = {
+        "email_key": protocol.email_key(storable(email, "$.email")),
+        "nonce": nonce,
+        "now": now,
+        "tries": pins.TRIES,
+        "repeat": pins.REPEAT,
+        "expires": now + pins.LIFETIME,
+        "mail_id": uuid4(),
+        "details": msgspec.json.encode({"nonce": nonce}).decode(),
+    }
+
+    async def queue(tx: Tx) -> None:
+        user_id = await tx.value("demand_pin", parameters)
+        await limits.record(tx, now, nonce)
+        await tx.execute("drop_pin_mails", {"user_id": user_id})
+        await tx.execute("queue_pin_mail", {**parameters, "user_id": user_id})
+
+    await realm.read(lambda tx: limits.check(tx, now))
+    await realm.transact(queue)
+
+
+async def change(
+    realm: Realm, passwords: Passwords, keys: Keys, limits: Limits, sent: PasswordChange, now: int
+) -> None:
+    """Set a new password with the PIN, which is used up; every token of the user is void from then on.
+
+    The same call again, as after a lost answer, succeeds again. Raises PinRejected, TooManyAttempts, InvalidBody.
+    """
+    sent_password = sent.password if sent.password is not None else sent.new_password
+    password = protocol.new_password(sent_password, "$.password")
+    email_key = protocol.email_key(storable(sent.email, "$.email"))
+    given = f"{sent.pin:06}" if isinstance(sent.pin, int) else sent.pin.strip()
+    await realm.read(lambda tx: limits.check(tx, now))
+    password_hash = await passwords.hash(password)
+
+    async def attempt(tx: Tx) -> tuple[_TriedPin | None, bool]:
+        """The PIN that was tried, and whether it was right. Refusing must not undo the count of tries."""
+        limit = {"email_key": email_key, "lifetime": pins.LIFETIME, "tries": pins.TRIES}
+        tried = await tx.one(_TriedPin, "try_pin", limit)
+        expected = pins.pin(keys, tried.nonce if tried else "")
+        right = hmac.compare_digest(expected.encode(), given.encode(errors="replace")) and tried is not None
+        if tried and right and not tried.used:
+            await tx.execute("use_pin", {"user_id": tried.user_id})
+            await tx.execute("change_password", {"user_id": tried.user_id, "password_hash": password_hash})
+        if not right:
+            await limits.record(tx, now, email_key, given)
+        return tried, right
+
+    tried, right = await realm.transact(attempt)
+    again = tried is not None and tried.used
+    if not right or tried is None or (again and not await passwords.verify(password, tried.password_hash)):
+        raise PinRejected

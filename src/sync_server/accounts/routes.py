@@ -1,0 +1,119 @@
+"""The account calls of the wire protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.params import RawBody
+
+from sync_server import bodies
+from sync_server.accounts import protocol, registration, resets, sessions
+from sync_server.accounts.limits import Action, Limits
+from sync_server.accounts.passwords import Passwords
+from sync_server.accounts.protocol import Done, LoggedIn, Registered, email_key
+from sync_server.accounts.tokens import Device, Tokens
+from sync_server.clock import now_ms
+from sync_server.keys import Keys
+from sync_server.mail.mailer import Mailer
+from sync_server.realms import Realm
+
+LimitsOf = Callable[[Action, str | None], Limits]
+"""The limits of an action for the caller and, where the call names one, an account."""
+
+_DEMAND_SECONDS = 0.25
+"""How long a demand for a PIN takes at least: known and unknown addresses cannot be told apart by the time."""
+
+
+@post("/register/{realm_name:str}", status_code=200)
+async def register(
+    realm: NamedDependency[Realm],
+    passwords: NamedDependency[Passwords],
+    limits_of: NamedDependency[LimitsOf],
+    body: RawBody,
+) -> Registered:
+    """Make a user and a client, or add a client to a user."""
+    sent = bodies.decode(protocol.REGISTRATION, body)
+    action: Action = "login" if sent.new_registration is False else "register"
+    limits = limits_of(action, email_key(sent.email))
+    return Registered(await registration.register(realm, passwords, limits, sent, now_ms()))
+
+
+@post("/login/{realm_name:str}", status_code=200)
+async def login(
+    request: Request[Any, Any, Any],
+    realm: NamedDependency[Realm],
+    passwords: NamedDependency[Passwords],
+    tokens: NamedDependency[Tokens],
+    limits_of: NamedDependency[LimitsOf],
+    body: RawBody,
+) -> LoggedIn:
+    """Tokens for a client, by email and password."""
+    given = sessions.credentials(request.headers.get("authorization"))
+    client = bodies.client_id(bodies.decode(protocol.LOGIN, body).client_id, "$.clientId")
+    limits = limits_of("login", email_key(given.email))
+    return await sessions.login(realm, passwords, tokens, limits, given, client, now_ms())
+
+
+@post("/login/{realm_name:str}/refreshToken", status_code=200)
+async def refresh_token(
+    realm: NamedDependency[Realm],
+    tokens: NamedDependency[Tokens],
+    limits_of: NamedDependency[LimitsOf],
+    body: RawBody,
+) -> LoggedIn:
+    """New tokens for a refresh token."""
+    sent = bodies.decode(protocol.REFRESH, body)
+    return await sessions.refresh(realm, tokens, limits_of("refresh", None), sent.refresh_token, now_ms())
+
+
+@post("/unregister/{realm_name:str}", status_code=200)
+async def unregister(
+    realm: NamedDependency[Realm],
+    device: NamedDependency[Device],
+    passwords: NamedDependency[Passwords],
+    limits_of: NamedDependency[LimitsOf],
+    body: RawBody,
+) -> Done:
+    """Remove the client, or the user with everything stored for them."""
+    sent = bodies.decode(protocol.UNREGISTRATION, body)
+    limits = limits_of("login", email_key(sent.email))
+    await registration.unregister(realm, passwords, limits, device, sent, now_ms())
+    return Done("User and data removed" if sent.delete_remote_data else "Client removed")
+
+
+@post("/password/{realm_name:str}/forgotten", status_code=200)
+async def password_forgotten(
+    realm: NamedDependency[Realm],
+    mailer: NamedDependency[Mailer],
+    limits_of: NamedDependency[LimitsOf],
+    body: RawBody,
+) -> Done:
+    """Mail a PIN; the answer is the same whether there is such a user or not."""
+    begun = time.monotonic()
+    email = bodies.decode(protocol.FORGOTTEN, body).email
+    await resets.demand(realm, limits_of("forgotten", email_key(email)), email, now_ms())
+    mailer.wake(realm)
+    await asyncio.sleep(begun + _DEMAND_SECONDS - time.monotonic())
+    return Done("If the address is registered, a PIN is on its way to it")
+
+
+@post("/password/{realm_name:str}/change", status_code=200)
+async def password_change(
+    realm: NamedDependency[Realm],
+    passwords: NamedDependency[Passwords],
+    keys: NamedDependency[Keys],
+    limits_of: NamedDependency[LimitsOf],
+    body: RawBody,
+) -> Done:
+    """Set a new password with the mailed PIN."""
+    sent = bodies.decode(protocol.PASSWORD_CHANGE, body)
+    await resets.change(realm, passwords, keys, limits_of("change", email_key(sent.email)), sent, now_ms())
+    return Done("The password has been changed")
+
+
+ROUTES = [register, login, refresh_token, unregister, password_forgotten, password_change]

@@ -1,0 +1,133 @@
+"""Logging in and refreshing tokens: rotation, grace for lost answers, and the end of a session whose token was copied."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from sync_server.accounts.limits import Limits
+from sync_server.accounts.passwords import Passwords
+from sync_server.accounts.protocol import LoggedIn
+from sync_server.accounts.registration import account
+from sync_server.accounts.tokens import ACCESS_SECONDS, Device, Tokens, new_id
+from sync_server.errors import LoginRejected, TokenRejected
+from sync_server.realms import Realm
+
+ROTATION = 5 * 60_000
+"""Milliseconds after which a refresh token is replaced when it is used."""
+
+
+class Credentials(NamedTuple):
+    email: str
+    password: str
+
+
+class _Session(NamedTuple):
+    epoch: int
+    session: int
+    sync_number: int
+
+
+class _RefreshState(NamedTuple):
+    refresh_id: str | None
+    refresh_issued: int | None
+    refresh_previous: str | None
+    sync_number: int
+
+
+def credentials(authorization: str | None) -> Credentials:
+    """Of a Basic `Authorization` header (RFC 7617, UTF-8; the password may hold colons). Raises LoginRejected."""
+    scheme, _, encoded = (authorization or "").partition(" ")
+    try:
+        email, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        raise LoginRejected from None
+    if scheme.lower() != "basic" or not colon or "\0" in email:
+        raise LoginRejected
+    return Credentials(email, password)
+
+
+async def login(
+    realm: Realm, passwords: Passwords, tokens: Tokens, limits: Limits, given: Credentials, client: UUID, now: int
+) -> LoggedIn:
+    """Begin or renew a client's session. Raises LoginRejected, whatever is wrong; TooManyAttempts."""
+    await realm.read(lambda tx: limits.check(tx, now))
+    known = await account(realm, given.email, client)
+    stored = known.password_hash if known.active else None
+    right = await passwords.verify(given.password, stored)
+    if not right or stored is None or known.user_id is None or known.client_owner != known.user_id:
+        await realm.transact(lambda tx: limits.record(tx, now, given.email, given.password))
+        raise LoginRejected
+    better = await passwords.hash(given.password) if passwords.outdated(stored) else stored
+    refresh_id = new_id()
+    parameters = {
+        "client_id": client,
+        "user_id": known.user_id,
+        "password_hash": better,
+        "refresh_id": refresh_id,
+        "now": now,
+    }
+    if better != stored:
+        improved = {**parameters, "better": better, "password_hash": stored}
+        await realm.transact(lambda tx: tx.execute("improve_password_hash", improved))
+    session = await realm.transact(lambda tx: tx.one(_Session, "begin_session", parameters))
+    if session is None:
+        raise LoginRejected  # unregistered or changed in between
+    device = Device(realm.name, known.user_id, client, *session, token_id=new_id())
+    return _answer(tokens, device, refresh_id)
+
+
+async def refresh(realm: Realm, tokens: Tokens, limits: Limits, token: str, now: int) -> LoggedIn:
+    """New tokens for a client. Nothing is written unless the refresh token is due for rotation. Raises TokenRejected."""
+    try:
+        device = tokens.read("refresh", realm.name, token)
+        state = await realm.read(lambda tx: tx.one(_RefreshState, "session_of_refresh", device.parameters))
+        if state is None:
+            raise TokenRejected
+        refresh_id = await _next_refresh(realm, device, state, now)
+    except TokenRejected:
+        await realm.read(lambda tx: limits.check(tx, now))
+        await realm.transact(lambda tx: limits.record(tx, now, token))
+        raise
+    renewed = msgspec.structs.replace(device, sync_number=state.sync_number, token_id=new_id())
+    return _answer(tokens, renewed, refresh_id)
+
+
+async def _next_refresh(realm: Realm, device: Device, state: _RefreshState, now: int) -> str:
+    """The id of the refresh token that the answer carries.
+
+    The present token is replaced every few minutes; the one before stays valid until its successor is used, so a lost
+    answer never strands a device. Any other one has been used before its successor was: somebody holds a copy, and the
+    session ends for both.
+    """
+    if device.token_id == state.refresh_previous and state.refresh_id is not None:
+        return state.refresh_id
+    if device.token_id != state.refresh_id:
+        await realm.transact(lambda tx: tx.execute("end_session", device.parameters))
+        raise TokenRejected
+    if now - (state.refresh_issued or 0) >= ROTATION:
+        rotated = {**device.parameters, "refresh_id": new_id(), "now": now}
+        if await realm.transact(lambda tx: tx.execute("rotate_refresh", rotated)):
+            return str(rotated["refresh_id"])
+        return device.token_id  # the same call at the same time has rotated it; this one is the previous now
+    if state.refresh_previous is not None:
+        await realm.transact(lambda tx: tx.execute("forget_previous_refresh", device.parameters))
+    return device.token_id
+
+
+def _answer(tokens: Tokens, device: Device, refresh_id: str) -> LoggedIn:
+    access = tokens.access(device)
+    refresh = tokens.refresh(msgspec.structs.replace(device, token_id=refresh_id))
+    return LoggedIn(
+        access_token=access,
+        refresh_token=refresh,
+        accessToken=access,
+        refreshToken=refresh,
+        expires_in=ACCESS_SECONDS,
+        expires_on=(int(time.time()) + ACCESS_SECONDS) * 1000,
+    )
