@@ -1,0 +1,182 @@
+"""The sync algorithm: pull, push, cancel. Proved on a model (tests/model.py); change it there first.
+
+A stamp orders the changes of a space. Stamps are handed out under the lock of the space's row, held until commit, so the
+order of stamps is the order of commits, and no reader passes a change that is not yet visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from sync_server.accounts.tokens import Device
+from sync_server.database import Tx
+from sync_server.errors import AlreadySyncing, PullFirst, TokenRejected
+from sync_server.sync.protocol import Change, Pull, PulledRow, Push
+
+TAKEOVER = 120_000
+"""Milliseconds after which a new pull may take the place of a sync under way. Its own pushes never expire. A start that
+lies as far in the future counts too: it was made by a server whose clock is wrong, and must not block the client."""
+PAGE_ROWS = 1000
+PAGE_BYTES = 1024 * 1024
+
+
+class Page(NamedTuple):
+    """Rows of a pull, and where the next page goes on; None after the last one."""
+
+    rows: Sequence[PulledRow]
+    next: tuple[int, int] | None
+
+
+class PullUnderWay(msgspec.Struct, frozen=True):
+    """What a pull delivers: the versions stamped after `from_`, up to `to`, for one device."""
+
+    space_id: UUID
+    client_id: UUID
+    from_: int
+    to: int
+    first_stamp: int
+    pending: Sequence[Change]
+
+
+class _PullClient(NamedTuple):
+    space_id: UUID
+    clock: int
+    first_stamp: int | None
+    sync_to: int | None
+    sync_started: int | None
+    sync_digest: str | None
+
+
+class _PushClient(NamedTuple):
+    space_id: UUID
+    sync_number: int
+    sync_from: int | None
+    sync_to: int | None
+    sync_token: str | None
+    push_digest: str | None
+    push_answer: int | None
+
+
+class _StoredRow(NamedTuple):
+    operation: str
+    rowguid: str
+    tablename: str
+    clientdate: int
+    serverdate: int
+    clientid: str
+    row_data: str | None
+    ordinal: int
+    bytes_so_far: int
+
+
+async def begin_pull(tx: Tx, device: Device, pull: Pull, now: int) -> tuple[PullUnderWay, Page]:
+    """Begin a sync, or go on with the one under way when the same pull comes again; the first page of its rows.
+
+    Raises AlreadySyncing while another sync of this client is under way, TokenRejected.
+    """
+    client = await tx.one(_PullClient, "client_of_pull", device.parameters)
+    if client is None:
+        raise TokenRejected
+    to = client.sync_to
+    if to is None or client.sync_started is None or abs(now - client.sync_started) >= TAKEOVER:
+        to = client.clock
+        begun = {"from_": pull.last_sync, "to": to, "now": now, "digest": pull.digest}
+        await tx.execute("begin_sync", {**device.parameters, **begun})
+    elif client.sync_digest != pull.digest:
+        raise AlreadySyncing
+    first_stamp = to if client.first_stamp is None else client.first_stamp
+    under_way = PullUnderWay(client.space_id, device.client_id, pull.last_sync, to, first_stamp, pull.pending)
+    return under_way, await page(tx, under_way, None)
+
+
+async def page(tx: Tx, pull: PullUnderWay, after: tuple[int, int] | None) -> Page:
+    """The rows of a pull behind `after` (stamp, ordinal), at most PAGE_ROWS and about PAGE_BYTES of them.
+
+    A row that changes between two pages gets a stamp above `to` and comes with the next pull.
+    """
+    last = after or (pull.from_, 2**31 - 1)
+    stored = await tx.all(
+        _StoredRow,
+        "page_of_pull",
+        {
+            **_columns(pull.pending),
+            **msgspec.structs.asdict(pull),
+            "after_stamp": last[0],
+            "after_ordinal": last[1],
+            "rows": PAGE_ROWS,
+            "bytes": PAGE_BYTES,
+        },
+    )
+    rows = [PulledRow(*row[:6], None if row.row_data is None else msgspec.Raw(row.row_data)) for row in stored]
+    if len(stored) < PAGE_ROWS and (not stored or stored[-1].bytes_so_far < PAGE_BYTES):
+        return Page(rows, None)
+    return Page(rows, (stored[-1].serverdate, stored[-1].ordinal))
+
+
+async def push(tx: Tx, device: Device, push: Push, now: int, *, full_history: bool) -> int | None:
+    """Store the changes of a push; the new cursor at the end of a sync, None after a part (G1, G4, G5, G10).
+
+    Raises PullFirst when the push belongs to no sync under way, TokenRejected.
+    """
+    client = await tx.one(_PushClient, "client_of_push", device.parameters)
+    if client is None:
+        raise TokenRejected
+    if client.sync_from is None or client.sync_to is None or not _belongs(device, client):
+        if client.sync_from is None and client.push_digest == push.digest:
+            return client.push_answer
+        raise PullFirst
+    if push.changes:
+        await _store(tx, device, client, push.changes, now, full_history=full_history)
+    if push.is_partial:
+        return None
+    sync = {"space_id": client.space_id, "client_id": device.client_id, "to": client.sync_to}
+    cursor: int = await tx.value("cursor_after_push", sync)
+    await tx.execute("finish_sync", {**sync, "digest": push.digest, "cursor": cursor, "now": now})
+    return cursor
+
+
+async def cancel(tx: Tx, device: Device) -> None:
+    """End the sync under way that this call belongs to, if any. Raises TokenRejected."""
+    if not await tx.execute("cancel_sync", device.parameters) and not await tx.value(
+        "client_is_known", device.parameters
+    ):
+        raise TokenRejected
+
+
+def _belongs(device: Device, client: _PushClient) -> bool:
+    """Whether a call is part of the sync under way: it comes with the token of its pull, or with one issued after it.
+
+    A request that was held up somewhere and arrives during a later sync carries an earlier number.
+    """
+    return device.token_id == client.sync_token or device.sync_number == client.sync_number
+
+
+async def _store(
+    tx: Tx, device: Device, client: _PushClient, changes: Sequence[Change], now: int, *, full_history: bool
+) -> None:
+    clock: int = await tx.value("lock_space", {"space_id": client.space_id})
+    parameters = {
+        **device.parameters,
+        **_columns(changes),
+        "operations": [change.operation for change in changes],
+        "row_datas": [change.row_data for change in changes],
+        "space_id": client.space_id,
+        "from_": client.sync_from,
+        "now": now,
+        "stamp": max(now, clock + 1),
+        "full_history": full_history,
+    }
+    await tx.value("store_changes", parameters)
+
+
+def _columns(changes: Sequence[Change]) -> dict[str, Any]:
+    """Changes as the arrays that go into a statement as a set."""
+    return {
+        "tablenames": [change.tablename for change in changes],
+        "rowguids": [change.rowguid for change in changes],
+        "client_dates": [change.client_date for change in changes],
+    }

@@ -1,0 +1,107 @@
+"""The sync calls of the wire protocol: pull, push, cancelSync."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from litestar import Response, post
+from litestar.di import NamedDependency
+from litestar.params import RawBody
+from litestar.response import Stream
+
+from sync_server.accounts.tokens import Device
+from sync_server.clock import now_ms
+from sync_server.config import Config
+from sync_server.database import Tx
+from sync_server.realms import Realm
+from sync_server.sync import engine, protocol, uploads
+
+_JSON = "application/json"
+Run = Callable[[Realm, Device, bytes], Awaitable[Response[Any]]]
+
+
+@post(["/pull/{realm_name:str}", "/pull/{realm_name:str}/{client_id:str}"], status_code=200)
+async def pull(
+    realm: NamedDependency[Realm], device: NamedDependency[Device], config: NamedDependency[Config], body: RawBody
+) -> Response[Any]:
+    """Begin a sync: what the device must apply (G2, G6, G7, G9)."""
+    return await _whole_or_part("pull", _pull, realm, device, config, body)
+
+
+@post(["/push/{realm_name:str}", "/push/{realm_name:str}/{client_id:str}"], status_code=200)
+async def push(
+    realm: NamedDependency[Realm], device: NamedDependency[Device], config: NamedDependency[Config], body: RawBody
+) -> Response[Any]:
+    """Store a device's changes; a push that is not partial ends the sync (G1, G4, G5, G10)."""
+    return await _whole_or_part("push", _push, realm, device, config, body)
+
+
+@post("/cancelSync/{realm_name:str}", status_code=200)
+async def cancel_sync(
+    realm: NamedDependency[Realm], device: NamedDependency[Device], body: RawBody
+) -> dict[str, object]:
+    """End the client's sync under way, if any."""
+    protocol.check_cancel(body, device.client_id)
+    await realm.transact(lambda tx: engine.cancel(tx, device))
+    return {"code": 200, "message": "No sync is under way"}
+
+
+async def _whole_or_part(
+    call: uploads.Call, run: Run, realm: Realm, device: Device, config: Config, body: bytes
+) -> Response[Any]:
+    """Run the call that the body is, or that it completes as the last part of an upload."""
+    part = uploads.read_part(body)
+    if part is None:
+        return await run(realm, device, body)
+    most = config.server.max_body
+    whole = await realm.transact(lambda tx: uploads.add(tx, device, call, part, now_ms(), most))
+    if whole is None:
+        return Response({"code": 206, "message": "Part received, others are missing"}, status_code=206)
+    return await run(realm, device, whole)
+
+
+async def _pull(realm: Realm, device: Device, body: bytes) -> Response[Any]:
+    now = now_ms()
+    request = protocol.decode_pull(body, device.client_id, now)
+    under_way, first = await realm.transact(lambda tx: engine.begin_pull(tx, device, request, now))
+    head = b'{"clientId":"%b","lastSync":%d,"outdatedRowsGuid":[],"data":[' % (
+        str(device.client_id).encode(),
+        under_way.to,
+    )
+    if first.next is None:
+        return Response(head + _lines(first.rows) + b"]}", media_type=_JSON, status_code=200)
+    return Stream(_pages(realm, under_way, head, first), media_type=_JSON, status_code=200)
+
+
+async def _pages(realm: Realm, under_way: engine.PullUnderWay, head: bytes, page: engine.Page) -> AsyncIterator[bytes]:
+    """The answer, page by page. Each is read when the device has taken the one before, in a transaction of its own: a slow
+    phone holds no connection and no snapshot.
+    """
+    yield head + _lines(page.rows)
+    while page.next is not None:
+        page = await realm.read(_page_after(under_way, page.next))
+        if page.rows:
+            yield b"," + _lines(page.rows)
+    yield b"]}"
+
+
+def _page_after(under_way: engine.PullUnderWay, after: tuple[int, int]) -> Callable[[Tx], Awaitable[engine.Page]]:
+    return lambda tx: engine.page(tx, under_way, after)
+
+
+def _lines(rows: Sequence[protocol.PulledRow]) -> bytes:
+    """The rows as the inside of a JSON array."""
+    return msgspec.json.encode(rows)[1:-1]
+
+
+async def _push(realm: Realm, device: Device, body: bytes) -> Response[Any]:
+    now = now_ms()
+    request = protocol.decode_push(body, device.client_id, now)
+    full = realm.settings.history == "full"
+    cursor = await realm.transact(lambda tx: engine.push(tx, device, request, now, full_history=full))
+    return Response(protocol.Pushed(cursor), status_code=200)
+
+
+ROUTES = [pull, push, cancel_sync]
