@@ -1,0 +1,116 @@
+"""The only place where the parts meet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from litestar import Litestar, MediaType, Request, get
+from litestar.config.compression import CompressionConfig
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.di import NamedDependency, Provide
+
+from sync_server import errors, keys
+from sync_server.accounts.limits import Action, Limits
+from sync_server.accounts.passwords import Passwords
+from sync_server.accounts.routes import ROUTES as ACCOUNT_ROUTES
+from sync_server.accounts.tokens import Device, Tokens
+from sync_server.bodies import client_id
+from sync_server.config import Config
+from sync_server.errors import ClientMismatch, TokenRejected
+from sync_server.mail.mailer import Mailer
+from sync_server.realms import Realm, Realms
+from sync_server.receiving import Receiving
+from sync_server.sync.routes import ROUTES as SYNC_ROUTES
+
+_GZIP_LEVEL = 4
+_WORTH_COMPRESSING = 512
+"""Bytes of an answer."""
+
+
+@get("/", media_type=MediaType.TEXT)
+async def greeting() -> str:
+    """Shows that the server is there."""
+    return "sync-server is running"
+
+
+def create_app(config: Config, urls: dict[str, str]) -> Litestar:
+    """The server as an ASGI application. Opens nothing: pools open on first use, mail is looked for when it starts.
+
+    `urls`: each realm's connection URL, with "embedded" resolved.
+    """
+    server_keys = keys.load(config)
+    realms = Realms(config, urls)
+    mailer = Mailer(config, realms, server_keys)
+    tokens = Tokens(server_keys)
+    receiving = Receiving(config.server.max_body, config.server.body_timeout)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        sending = asyncio.create_task(mailer.run())
+        try:
+            yield
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            await realms.close()
+
+    return Litestar(
+        route_handlers=[greeting, *ACCOUNT_ROUTES, *SYNC_ROUTES],
+        dependencies={
+            "config": _same(config),
+            "keys": _same(server_keys),
+            "mailer": _same(mailer),
+            "passwords": _same(Passwords(config.server.bcrypt_rounds)),
+            "tokens": _same(tokens),
+            "realm": Provide(_realm(realms), sync_to_thread=False),
+            "device": Provide(_device(tokens), sync_to_thread=False),
+            "limits_of": Provide(_limits_of(server_keys, enabled=config.rate_limits), sync_to_thread=False),
+        },
+        middleware=[receiving],
+        exception_handlers=errors.HANDLERS,
+        cors_config=CORSConfig(allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], max_age=86_400),
+        compression_config=CompressionConfig("gzip", minimum_size=_WORTH_COMPRESSING, gzip_compress_level=_GZIP_LEVEL),
+        request_max_body_size=None,  # Receiving limits it
+        lifespan=[lifespan],
+        openapi_config=None,
+        logging_config=None,
+        state=State({"stop_receiving": receiving.stop}),
+    )
+
+
+def _same(part: Any) -> Provide:
+    return Provide(lambda: part, sync_to_thread=False, use_cache=True)
+
+
+def _realm(realms: Realms) -> Callable[..., Realm]:
+    def realm(realm_name: str) -> Realm:
+        return realms.get(realm_name)
+
+    return realm
+
+
+def _device(tokens: Tokens) -> Callable[..., Device]:
+    def device(request: Request[Any, Any, Any], realm: NamedDependency[Realm]) -> Device:
+        """The client that the bearer token names, which the path, where it names one, must agree with."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise TokenRejected
+        found = tokens.read("access", realm.name, token.strip())
+        in_path = request.path_params.get("client_id")
+        if in_path is not None and client_id(in_path, "path") != found.client_id:
+            raise ClientMismatch
+        return found
+
+    return device
+
+
+def _limits_of(server_keys: keys.Keys, *, enabled: bool) -> Callable[..., Callable[[Action, str | None], Limits]]:
+    def limits_of(request: Request[Any, Any, Any]) -> Callable[[Action, str | None], Limits]:
+        address = request.client.host if request.client else ""
+        return lambda action, account: Limits(server_keys, action, address=address, account=account, enabled=enabled)
+
+    return limits_of

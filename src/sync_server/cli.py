@@ -1,0 +1,206 @@
+"""The command line: one short function per command."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Collection
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from sync_server import checking, keys, logs, preparing, serving, signals
+from sync_server import config as configuration
+from sync_server.checking import Problem
+from sync_server.config import Config, ConfigError
+from sync_server.embedded import EmbeddedError
+from sync_server.mail import check as mail_check
+from sync_server.serving import ServeError
+
+_NAMED = 3
+"""Realms whose problems are told when none can be served."""
+
+_CONFIG = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("config.json"),
+    envvar="SYNC_SERVER_CONFIG",
+    show_envvar=True,
+    show_default=True,
+    help="The configuration file. Every key is described in the README.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("sync-server"), prog_name="sync-server")
+def commands() -> None:
+    """Sync server for apps built with sync_client.
+
+    \b
+    sync-server serve      run the server
+    sync-server check      see whether configuration, databases and mail server work
+    sync-server migrate    bring the databases up to date without serving
+
+    A realm is an app or a group of users. It is named in the URL of each call and has a database of its own.
+    """  # noqa: D301 - click's mark for lines that are not to be wrapped
+
+
+@commands.command()
+@_CONFIG
+@click.option("--host", help="Address to listen on.  [default: server.host, 0.0.0.0]")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 takes a free one.  [default: the environment's PORT, server.port, 3000]",
+)
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [default: server.workers, 1]")
+def serve(path: Path, host: str | None, port: int | None, workers: int | None) -> None:
+    """Run the server until Ctrl-C or SIGTERM.
+
+    Starts the embedded PostgreSQL if a realm asks for it, applies pending migrations and serves every realm of the
+    configuration. A realm whose database is down answers 503 until it is back. When told to end, the server lets
+    running requests end, for server.grace seconds.
+
+    \b
+    sync-server serve                                        ./config.json, port 3000
+    sync-server serve --config /etc/sync.json --workers 4    four processes share the work
+    PORT=8080 sync-server serve --host 127.0.0.1             behind a proxy on this machine
+    """  # noqa: D301
+    config = configuration.load(path)
+    try:
+        _serve(config, host or config.server.host, config.server.port if port is None else port, workers)
+    except signals.Ended:
+        click.echo("sync-server was told to end while it started")
+    else:
+        click.echo("sync-server has ended")
+
+
+def _serve(config: Config, host: str, port: int, workers: int | None) -> None:
+    keys.load(config)
+    listening = serving.listen(host, port)
+    with preparing.databases(config) as (embedded, urls):
+        down = _migrate(config, urls)
+        _say_what_is_served(config, listening.getsockname(), down)
+        with (
+            preparing.background(preparing.keep_running(embedded), "watch"),
+            preparing.background(preparing.keep_migrating(config, urls, down), "migrate"),
+        ):
+            serving.run(config, urls, listening, workers or config.server.workers)
+
+
+def _migrate(config: Config, urls: dict[str, str]) -> dict[str, str]:
+    """Migrate every realm; what is wrong with those that cannot be served yet. Raises ServeError when none can be."""
+    problems = preparing.migrate_all(config, urls, list(urls))
+    lines = [f"realm {name}: {problem}" for name, problem in problems.items()]
+    if len(lines) == len(urls):
+        others = f"; and {len(lines) - _NAMED} others" if len(lines) > _NAMED else ""
+        raise ServeError(f"No realm can be served: {'; '.join(lines[:_NAMED])}{others}")
+    for line in lines:
+        click.echo(f"sync-server: {_one_line(line)}", err=True)
+    return problems
+
+
+def _say_what_is_served(config: Config, address: tuple[str, int], down: Collection[str]) -> None:
+    host, port = address[:2]
+    click.echo(f"sync-server {version('sync-server')} listens on http://{f'[{host}]' if ':' in host else host}:{port}")
+    for name, settings in config.db.realms.items():
+        kind = "embedded PostgreSQL" if settings.embedded else "PostgreSQL URL"
+        click.echo(f"  realm {name} ({kind}{', down: answers 503 until it is back' if name in down else ''})")
+    shared: dict[tuple[str, str], list[str]] = {}
+    for name, settings in config.db.realms.items():
+        if not settings.embedded:
+            shared.setdefault((settings.url.reveal(), settings.schema), []).append(name)
+    for names in shared.values():
+        if len(names) > 1:
+            click.echo(f"  realms {', '.join(names)} name the same database and share users and rows")
+    if not config.email.smtp:
+        click.echo(f"  no SMTP server is configured: mails are written to {config.data_dir / 'outbox'}")
+
+
+@commands.command()
+@_CONFIG
+@click.option("--realm", help="Only this realm.  [default: all]")
+def migrate(path: Path, realm: str | None) -> None:
+    """Bring the databases up to date, as `serve` does when it starts.
+
+    Safe to run while servers are running, and by several at once: each migration is applied once. Useful where the
+    server's own role may not create tables: run it with a configuration that names the owner's.
+    """
+    config = configuration.load(path)
+    if realm is not None and realm.lower() not in config.db.realms:
+        raise ConfigError(f"{path}: There is no realm {realm}; there are: {', '.join(config.db.realms)}")
+    realms = [realm.lower()] if realm is not None else list(config.db.realms)
+    with preparing.databases(config, share=True) as (_, urls):
+        problems = preparing.migrate_all(config, urls, realms)
+    for name in realms:
+        if name not in problems:
+            click.echo(f"Realm {name}: up to date")
+    _end_with([f"Realm {name}: {problem}" for name, problem in problems.items()])
+
+
+@commands.command()
+@_CONFIG
+def check(path: Path) -> None:
+    """See whether the server could run: configuration, every database, mail templates, the SMTP server.
+
+    Says what is wrong and how to mend it, and ends with 1 if anything is. Applies no migration and sends no mail;
+    an embedded PostgreSQL that does not run is started, and stopped again. Safe to run beside a running server.
+    """
+    config = configuration.load(path)
+    click.echo(f"{path}: valid")
+    problems = [*_check_databases(config), *_check_mail(config)]
+    click.echo(f"{len(problems)} problem{'' if len(problems) == 1 else 's'} found" if problems else "All is well")
+    _end_with(problems)
+
+
+def _check_databases(config: Config) -> list[str]:
+    problems = []
+    try:
+        with preparing.databases(config, share=True) as (_, urls):
+            for name, url in urls.items():
+                try:
+                    click.echo(f"Realm {name}: {checking.check_database(config.db.realms[name], url)}")
+                except Problem as exc:
+                    problems.append(f"Realm {name}: {exc}")
+    except EmbeddedError as exc:
+        problems.append(f"Embedded PostgreSQL: {exc}")
+    return problems
+
+
+def _check_mail(config: Config) -> list[str]:
+    problems = [f"Mail: {problem}" for problem in mail_check.problems(config)]
+    if not config.email.smtp:
+        click.echo(f"Mail: no SMTP server (email.smtp); mails are written to {config.data_dir / 'outbox'}")
+    elif problem := asyncio.run(mail_check.check_smtp(config)):
+        problems.append(f"Mail: {problem}")
+    else:
+        click.echo(f"Mail: {config.email.smtp} takes our mails")
+    return problems
+
+
+def _end_with(problems: list[str]) -> None:
+    for problem in problems:
+        click.echo(_one_line(problem), err=True)
+    sys.exit(1 if problems else 0)
+
+
+def _one_line(text: str) -> str:
+    """`text`, whatever it quotes, as one line that does nothing to a terminal."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def main() -> None:
+    """The command `sync-server`. What an operator can mend is one line and exit code 1, never a traceback."""
+    logs.configure()
+    signals.raise_ended()
+    try:
+        commands.main()
+    except (ConfigError, EmbeddedError, ServeError) as exc:
+        click.echo(f"sync-server: {_one_line(str(exc))}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
