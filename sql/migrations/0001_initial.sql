@@ -112,6 +112,8 @@ CREATE TABLE sync.pins (
     nonce text NOT NULL,
     created bigint NOT NULL,
     attempts integer NOT NULL DEFAULT 0,
+    -- a keyed digest of the latest try: the same one again does not count
+    last_tried text,
     used boolean NOT NULL DEFAULT false
 );
 

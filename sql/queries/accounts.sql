@@ -16,8 +16,9 @@ ON CONFLICT (email_key) DO NOTHING;
 
 -- name: create_client
 -- No row when the clientId is in use, or the user is gone, locked or has another password since it was checked.
-INSERT INTO sync.clients (id, user_id, details)
-SELECT %(client_id)s, id, %(details)s
+-- session begins at the time, so that tokens from before a client left are void when it comes back.
+INSERT INTO sync.clients (id, user_id, details, session)
+SELECT %(client_id)s, id, %(details)s, %(session)s
 FROM sync.users
 WHERE id = %(user_id)s AND active AND password_hash = %(password_hash)s
 ON CONFLICT (id) DO NOTHING;
@@ -94,7 +95,7 @@ SELECT id, %(nonce)s, (extract(epoch FROM now()) * 1000)::bigint
 FROM sync.users
 WHERE email_key = %(email_key)s AND active
 ON CONFLICT (user_id) DO UPDATE
-SET nonce = excluded.nonce, created = excluded.created, attempts = 0, used = false
+SET nonce = excluded.nonce, created = excluded.created, attempts = 0, last_tried = NULL, used = false
 WHERE p.used OR p.attempts >= %(tries)s OR p.created <= excluded.created - %(repeat)s
 RETURNING user_id;
 
@@ -106,12 +107,14 @@ INSERT INTO sync.mails (id, user_id, template, details, created, expires, next_t
 SELECT %(mail_id)s, id, 'pin', %(details)s, %(now)s, %(expires)s, %(now)s FROM sync.users WHERE id = %(user_id)s;
 
 -- name: try_pin
--- Counts the try, right or wrong; no row when there is no live PIN or its tries are used up.
+-- Counts the try, right or wrong; no row when there is no live PIN or its tries are used up. The same PIN again is the same
+-- call again, and no further try: the client sends each refused call twice.
 UPDATE sync.pins p
-SET attempts = p.attempts + 1
+SET attempts = p.attempts + CASE WHEN p.last_tried = %(tried)s THEN 0 ELSE 1 END, last_tried = %(tried)s
 FROM sync.users u
 WHERE u.id = p.user_id AND u.email_key = %(email_key)s AND u.active
-    AND p.created > (extract(epoch FROM now()) * 1000)::bigint - %(lifetime)s AND p.attempts < %(tries)s
+    AND p.created > (extract(epoch FROM now()) * 1000)::bigint - %(lifetime)s
+    AND (p.attempts < %(tries)s OR p.last_tried = %(tried)s)
 RETURNING p.user_id, p.nonce, p.used, u.password_hash;
 
 -- name: use_pin

@@ -282,22 +282,18 @@ class EmbeddedPostgres:
 
     def _adopt(self) -> bool:
         """Take over the postmaster that a killed run left behind; end it if it does not answer."""
-        found = PidFile.read(self.directory)
-        if found is None or not _runs_in(self.directory, found.pid):
+        postmaster = self._postmaster = Postmaster.find(self.directory)
+        if postmaster is None:
             return False
-        if found.standalone:
-            raise EmbeddedError(
-                f"A single-user postgres (process {found.pid}) works in {self.directory}: end it first."
-            )
-        self._postmaster = Postmaster(self.directory, found.pid)
-        if self._postmaster.wait_ready(ANSWER_LIMIT, self._stopping):
-            self._socket_directory = self._postmaster.socket_directory
-            log.info("embedded_postgres_adopted", pid=found.pid, directory=str(self.directory))
+        known = {"pid": postmaster.pid, "directory": str(self.directory)}
+        if postmaster.wait_ready(ANSWER_LIMIT, self._stopping):
+            self._socket_directory = postmaster.socket_directory
+            log.info("embedded_postgres_adopted", **known)
             return True
-        log.warning("embedded_postgres_not_answering", pid=found.pid, directory=str(self.directory))
-        self._postmaster.end()
+        log.warning("embedded_postgres_not_answering", **known)
+        postmaster.end()
         self._postmaster = None
-        _remove_socket_directory(found.socket_directory)
+        _remove_socket_directory(postmaster.socket_directory)
         return False
 
     def _launch(self, bin_directory: Path) -> None:
@@ -309,12 +305,16 @@ class EmbeddedPostgres:
             command += ["-c", f"{name}={value}"]
         with self._open_log() as log_file:
             offset = os.fstat(log_file).st_size
-            child = subprocess.Popen(  # noqa: S603 - our own program and settings
-                command, stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file,
-                start_new_session=True,  # Ctrl-C is for the server, which stops it after its own requests
-                **_as_account(self._account),
-            )  # fmt: skip
-        self._postmaster = Postmaster(self.directory, child.pid, child, self._socket_directory)
+            try:
+                child = subprocess.Popen(  # noqa: S603 - our own program and settings
+                    command, stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file,
+                    start_new_session=True,  # Ctrl-C is for the server, which stops it after its own requests
+                    **_as_account(self._account),
+                )  # fmt: skip
+                self._postmaster = Postmaster(self.directory, child.pid, child, self._socket_directory)
+            except BaseException:  # Ctrl-C between the fork and its result: the child may be there, unknown to us
+                self._postmaster = Postmaster.find(self.directory)
+                raise
         if not self._postmaster.wait_ready(START_LIMIT, self._stopping):
             why = "did not accept connections in time" if self._postmaster.alive() else "ended while it started"
             raise EmbeddedError(
@@ -402,6 +402,16 @@ class Postmaster:
         self.port = PORT
         self.socket_directory = socket_directory
         self._child = child
+
+    @classmethod
+    def find(cls, directory: Path) -> "Postmaster | None":
+        """The one that runs in the directory, whoever started it; raises EmbeddedError for a single-user session."""
+        found = PidFile.read(directory)
+        if found is None or not _runs_in(directory, found.pid):
+            return None
+        if found.standalone:
+            raise EmbeddedError(f"A single-user postgres (process {found.pid}) works in {directory}: end it first.")
+        return cls(directory, found.pid, socket_directory=found.socket_directory)
 
     def alive(self) -> bool:
         """Whether the process runs; a later process with the same pid does not count."""

@@ -8,6 +8,7 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import structlog
@@ -40,23 +41,26 @@ class Keys:
         return hmac.digest(self._general, message.encode(), "sha256")
 
 
+_Long = Annotated[str, msgspec.Meta(min_length=_SHORT)]
+
+
 class _Stored(msgspec.Struct):
-    secret_key: str
-    secret_key_refresh: str
+    secret_key: _Long
+    secret_key_refresh: _Long
 
 
 def load(config: Config) -> Keys:
     """The keys for `config`; missing ones are made in `<data_dir>/secrets.json`, mode 0600, whoever comes first."""
-    given = (config.server.secret_key, config.server.secret_key_refresh)
-    if given[0] and given[1]:
-        for name, secret in zip(("secret_key", "secret_key_refresh"), given, strict=True):
-            if secret and len(secret.reveal().encode()) < _SHORT:
-                log.warning("weak_secret", key=f"server.{name}", hint=f"use at least {_SHORT} random bytes")
-        return Keys(given[0].reveal(), given[1].reveal())
+    access, refresh = config.server.secret_key, config.server.secret_key_refresh
+    for name, secret in (("secret_key", access), ("secret_key_refresh", refresh)):
+        if secret and len(secret.reveal().encode()) < _SHORT:
+            log.warning("weak_secret", key=f"server.{name}", hint=f"use at least {_SHORT} random bytes")
+    if access and refresh:
+        return Keys(access.reveal(), refresh.reveal())
     stored = _stored(config.data_dir / "secrets.json")
     return Keys(
-        given[0].reveal() if given[0] else stored.secret_key,
-        given[1].reveal() if given[1] else stored.secret_key_refresh,
+        access.reveal() if access else stored.secret_key,
+        refresh.reveal() if refresh else stored.secret_key_refresh,
     )
 
 

@@ -24,7 +24,8 @@ POOL_TIMEOUT = 5.0
 """Seconds that a call waits for a connection before it is answered with 503."""
 _RETRY_AFTER = 5
 
-_CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected)
+_CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected, pg.ForeignKeyViolation)
+"""The last one: the user or client went away between a statement's look and its deed; the next look finds them gone."""
 _NOT_READY = (pg.UndefinedTable, pg.InvalidSchemaName, pg.InsufficientPrivilege)
 """A database that was not migrated, or whose role may not use it: for the operator to mend, and not for the client."""
 

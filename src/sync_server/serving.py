@@ -141,7 +141,8 @@ class _Application:
         try:
             await self._litestar(scope, receive, note_and_send)
         except asyncio.CancelledError:
-            if answered or scope["type"] != ScopeType.HTTP:
+            if scope["type"] != ScopeType.HTTP:
                 raise
-            await send({"type": "http.response.start", "status": 503, "headers": _CUT_HEADERS})
-            await send({"type": "http.response.body", "body": _CUT, "more_body": False})
+            if not answered:
+                await send({"type": "http.response.start", "status": 503, "headers": _CUT_HEADERS})
+                await send({"type": "http.response.body", "body": _CUT, "more_body": False})

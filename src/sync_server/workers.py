@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any
@@ -64,6 +65,7 @@ class Workers:
 
     def _start(self) -> None:
         process = multiprocessing.get_context("spawn").Process(target=_work, args=self._arguments, name="sync-server")
+        resource_tracker.ensure_running()  # or its start, which is a part of the worker's, would undo the mask
         _mask(signal.SIG_BLOCK)  # which the worker inherits
         try:
             process.start()

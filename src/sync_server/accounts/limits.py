@@ -6,6 +6,7 @@ successful calls do not count at all. So an honest device never meets a limit.
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Literal, NamedTuple
 
 from sync_server.database import Tx
@@ -51,22 +52,29 @@ class Limits:
         """`address`: the caller's; `account`: the email's key where the call names one. Both are stored as digests."""
         self._digest = keys.digest
         self._limits: dict[str, _Limit] = {}
+        self._of_account: list[str] = []
         if not enabled:
             return
         for limits, parts in (
-            (_PER_ADDRESS, (address, "")),
+            (_PER_ADDRESS, (network(address), "")),
             (_PER_ACCOUNT, ("", account)),
-            (_PER_BOTH, (address, account)),
+            (_PER_BOTH, (network(address), account)),
         ):
             if action in limits and None not in parts:
-                self._limits[_key(keys, action, *(part or "" for part in parts))] = limits[action]
+                key = _key(keys, action, *(part or "" for part in parts))
+                self._limits[key] = limits[action]
+                if parts[1]:
+                    self._of_account.append(key)
 
     async def check(self, tx: Tx, now: int) -> None:
         """Raises TooManyAttempts when a limit has been reached."""
+        await self._count(tx, now, room=1)
+
+    async def _count(self, tx: Tx, now: int, room: int) -> None:
         if not self._limits:
             return
         counts = await tx.all(_Count, "count_attempts", {"keys": list(self._limits), "now": now})
-        exceeded = [self._limits[count.key] for count in counts if count.attempts >= self._limits[count.key].most]
+        exceeded = [self._limits[count.key] for count in counts if count.attempts + room > self._limits[count.key].most]
         if exceeded:
             minutes = max(limit.window for limit in exceeded) // 60_000
             raise TooManyAttempts(
@@ -75,12 +83,15 @@ class Limits:
             )
 
     async def forget(self, tx: Tx) -> None:
-        """Drop what was counted for this caller."""
-        if self._limits:
-            await tx.execute("drop_attempts", {"keys": list(self._limits)})
+        """Drop what was counted for the account. The address's count stays, or whoever guesses could begin it anew."""
+        if self._of_account:
+            await tx.execute("drop_attempts", {"keys": self._of_account})
 
     async def record(self, tx: Tx, now: int, *tried: str) -> None:
-        """Count an attempt; the same one again (`tried`, kept as a short digest) is not counted twice."""
+        """Count an attempt; the same one again (`tried`, kept as a short digest) is not counted twice.
+
+        Raises TooManyAttempts when it is one too many: of guesses sent at the same time all may have passed `check`.
+        """
         if self._limits:
             windows = [limit.window for limit in self._limits.values()]
             item = self._digest("attempt", *tried)[:8].hex()
@@ -88,6 +99,18 @@ class Limits:
                 "record_attempt", {"keys": list(self._limits), "windows": windows, "item": item, "now": now}
             )
             await tx.execute("drop_old_attempts", {"now": now})
+            await self._count(tx, now, room=0)
+
+
+def network(address: str) -> str:
+    """Who counts as one caller: an IPv4 address, or the /64 of an IPv6 one, which is what a customer has at least."""
+    try:
+        found = ip_address(address)
+    except ValueError:  # no address at all, as on a Unix socket
+        return address
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    return str(found.ipv4_mapped or ip_network((int(found), 64), strict=False))
 
 
 def _key(keys: Keys, action: Action, address: str, account: str) -> str:

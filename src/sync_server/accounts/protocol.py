@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 
-from sync_server.bodies import storable
+from sync_server.bodies import client_id, decode, storable
 from sync_server.errors import InvalidBody
 
 # no colon: it would end the user name of a Basic login (RFC 7617)
@@ -43,8 +44,11 @@ class Registered(msgspec.Struct):
     message: str = "User and Client registered successfully!"
 
 
-class Login(msgspec.Struct, rename="camel"):
-    client_id: str
+class Login(msgspec.Struct):
+    """sync_client up to 1.1 writes `clientid` here."""
+
+    client_id: str | None = msgspec.field(name="clientId", default=None)
+    clientid: str | None = None
 
 
 class Refresh(msgspec.Struct, rename="camel"):
@@ -97,12 +101,21 @@ FORGOTTEN = msgspec.json.Decoder(Forgotten)
 PASSWORD_CHANGE = msgspec.json.Decoder(PasswordChange)
 
 
+def login_client(body: bytes) -> UUID:
+    """The client that wants to log in. Raises InvalidBody."""
+    sent = decode(LOGIN, body)
+    found = sent.client_id if sent.client_id is not None else sent.clientid
+    if found is None:
+        raise InvalidBody("Object missing required field `clientId`")
+    return client_id(found, "$.clientId")
+
+
 def email_key(email: str) -> str:
     """An address as addresses are compared: without regard to case, outer space and Unicode composition.
 
     casefold() would also make ß ss and ﬁ fi, which are mailboxes of two people.
     """
-    lower = unicodedata.normalize("NFC", email.strip()).lower().replace("ς", "σ")
+    lower = unicodedata.normalize("NFC", email.strip()).lower().replace("ς", "\N{GREEK SMALL LETTER SIGMA}")
     return unicodedata.normalize("NFC", lower)
 
 

@@ -54,9 +54,12 @@ async def account(realm: Realm, email: str, client: UUID) -> Account:
     return found or Account(None, None, None, None, None, None)  # the statement always gives a row
 
 
-async def register(realm: Realm, passwords: Passwords, limits: Limits, sent: Registration, now: int) -> RegisteredUser:
+async def register(
+    realm: Realm, passwords: Passwords, making: Limits, joining: Limits, sent: Registration, now: int
+) -> RegisteredUser:
     """Make a user and a client, or add a client to a user; the same registration again succeeds again.
 
+    `making`: the limits on accounts and on trying which addresses have one; `joining`: those on guessing passwords.
     Raises EmailTaken, EmailUnknown, RegistrationRejected, ClientTaken, InvalidBody, TooManyAttempts.
     """
     client = client_id(sent.client_id, "$.clientId")
@@ -67,12 +70,16 @@ async def register(realm: Realm, passwords: Passwords, limits: Limits, sent: Reg
         known = await account(realm, sent.email, client)
         try:
             if known.user_id is None:
-                await _make_user(realm, passwords, limits, sent, known, client, details, name, language, now)
+                await _make_user(realm, passwords, making, sent, known, client, details, name, language, now)
             else:
-                await _add_client(realm, passwords, limits, sent, known, client, details, now)
+                await _add_client(realm, passwords, joining, sent, known, client, details, now)
                 name, language = known.name or "", known.language
         except _Raced:
             continue
+        except (EmailTaken, EmailUnknown):
+            await realm.read(lambda tx: making.check(tx, now))
+            await realm.transact(lambda tx: making.record(tx, now, protocol.email_key(sent.email)))
+            raise
         return RegisteredUser(
             name=name,
             email=sent.email,
@@ -98,7 +105,7 @@ async def _make_user(
 ) -> None:
     if sent.new_registration is False:
         raise EmailUnknown
-    email = storable(protocol.new_email(sent.email), "$.email")
+    email = protocol.new_email(sent.email)
     password = protocol.new_password(sent.password, "$.password")
     if known.client_owner is not None:
         raise ClientTaken
@@ -112,13 +119,14 @@ async def _make_user(
         "password_hash": await passwords.hash(password),
         "client_id": client,
         "details": details,
+        "session": now,
     }
 
     async def create(tx: Tx) -> None:
         await tx.execute("create_space", user)
         if not await tx.execute("create_user", user) or not await tx.execute("create_client", user):
             raise _Raced
-        await limits.record(tx, now, email)
+        await limits.record(tx, now, protocol.email_key(email))
 
     await realm.transact(create)
 
@@ -139,6 +147,7 @@ async def _add_client(
     if not await passwords.verify(sent.password, known.password_hash) or not known.active:
         await realm.transact(lambda tx: limits.record(tx, now, sent.email, sent.password))
         raise EmailTaken if sent.new_registration else RegistrationRejected
+    await realm.read(lambda tx: limits.check(tx, now))  # again: guesses sent at the same time were tried meanwhile
     if known.client_owner == known.user_id:
         return  # the same registration again
     if known.client_owner is not None:
@@ -148,6 +157,7 @@ async def _add_client(
         "details": details,
         "user_id": known.user_id,
         "password_hash": known.password_hash,
+        "session": now,
     }
     if not await realm.transact(lambda tx: tx.execute("create_client", parameters)):
         raise _Raced
@@ -171,6 +181,7 @@ async def unregister(
     if not await passwords.verify(sent.password, stored):
         await realm.transact(lambda tx: limits.record(tx, now, sent.email, sent.password))
         raise PasswordRejected
+    await realm.read(lambda tx: limits.check(tx, now))
     remove = _remove_user if sent.delete_remote_data else _remove_client
     await realm.transact(lambda tx: remove(tx, device))
     if sent.delete_remote_data:

@@ -29,8 +29,9 @@ class _TriedPin(NamedTuple):
 async def demand(realm: Realm, limits: Limits, email: str, now: int) -> None:
     """Queue a mail with a new PIN, if there is such a user. Raises TooManyAttempts, for unknown addresses too."""
     nonce = pins.new_nonce()
+    email_key = protocol.email_key(storable(email, "$.email"))
     parameters = {
-        "email_key": protocol.email_key(storable(email, "$.email")),
+        "email_key": email_key,
         "nonce": nonce,
         "now": now,
         "tries": pins.TRIES,
@@ -42,7 +43,7 @@ async def demand(realm: Realm, limits: Limits, email: str, now: int) -> None:
 
     async def queue(tx: Tx) -> None:
         user_id = await tx.value("demand_pin", parameters)
-        await limits.record(tx, now, nonce)
+        await limits.record(tx, now, email_key, str(now // pins.REPEAT))  # the same call again does not count
         await tx.execute("drop_pin_mails", {"user_id": user_id})
         await tx.execute("queue_pin_mail", {**parameters, "user_id": user_id})
 
@@ -60,13 +61,14 @@ async def change(
     sent_password = sent.password if sent.password is not None else sent.new_password
     password = protocol.new_password(sent_password, "$.password")
     email_key = protocol.email_key(storable(sent.email, "$.email"))
-    given = f"{sent.pin:06}" if isinstance(sent.pin, int) else sent.pin.strip()
+    given = f"{sent.pin:06}" if isinstance(sent.pin, int) else "".join(sent.pin.split())
     await realm.read(lambda tx: limits.check(tx, now))
     password_hash = await passwords.hash(password)
 
     async def attempt(tx: Tx) -> tuple[_TriedPin | None, bool]:
         """The PIN that was tried, and whether it was right. Refusing must not undo the count of tries."""
-        limit = {"email_key": email_key, "lifetime": pins.LIFETIME, "tries": pins.TRIES}
+        digest = keys.digest("tried PIN", email_key, given).hex()
+        limit = {"email_key": email_key, "tried": digest, "lifetime": pins.LIFETIME, "tries": pins.TRIES}
         tried = await tx.one(_TriedPin, "try_pin", limit)
         expected = pins.pin(keys, tried.nonce if tried else "")
         right = hmac.compare_digest(expected.encode(), given.encode(errors="replace")) and tried is not None

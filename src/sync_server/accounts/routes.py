@@ -38,9 +38,8 @@ async def register(
 ) -> Registered:
     """Make a user and a client, or add a client to a user."""
     sent = bodies.decode(protocol.REGISTRATION, body)
-    action: Action = "login" if sent.new_registration is False else "register"
-    limits = limits_of(action, email_key(sent.email))
-    return Registered(await registration.register(realm, passwords, limits, sent, now_ms()))
+    making, joining = limits_of("register", None), limits_of("login", email_key(sent.email))
+    return Registered(await registration.register(realm, passwords, making, joining, sent, now_ms()))
 
 
 @post("/login/{realm_name:str}", status_code=200)
@@ -54,7 +53,7 @@ async def login(
 ) -> LoggedIn:
     """Tokens for a client, by email and password."""
     given = sessions.credentials(request.headers.get("authorization"))
-    client = bodies.client_id(bodies.decode(protocol.LOGIN, body).client_id, "$.clientId")
+    client = protocol.login_client(body)
     limits = limits_of("login", email_key(given.email))
     return await sessions.login(realm, passwords, tokens, limits, given, client, now_ms())
 

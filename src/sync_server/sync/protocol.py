@@ -166,8 +166,9 @@ def _old_rowguid(data: msgspec.Raw, path: str) -> str:
     members = decode(_OLD_DATA, bytes(data)) if bytes(data).startswith(b"{") else {}
     for name in ("guid", "rowguid"):
         if name in members:
-            guid = decode(_STRING, bytes(members[name]))
-            if len(guid) > KEY_LENGTH:
+            text = bytes(members[name])
+            guid = decode(_STRING, text) if text.startswith(b'"') else None
+            if guid is None or len(guid) > KEY_LENGTH:
                 raise InvalidBody(f"Expected `str` of length <= {KEY_LENGTH} - at `{path}.data.{name}`")
             return guid
     raise InvalidBody(f"Object missing required field `rowguid` - at `{path}`")

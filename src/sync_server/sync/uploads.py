@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -12,6 +13,7 @@ from sync_server.bodies import decode, storable
 from sync_server.database import Tx
 from sync_server.errors import BodyTooLarge, InvalidBody, MalformedBody, TokenRejected
 from sync_server.sync.protocol import KEY_LENGTH
+from sync_server.sync.surrogates import Surrogates
 
 LIFETIME = 60 * 60_000
 """Milliseconds without a new part after which an upload is thrown away."""
@@ -43,11 +45,12 @@ class Progress(NamedTuple):
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_part(body: bytes) -> Part | None:
     """The part that a body is, or None for a whole call. Raises InvalidBody."""
-    if b'"chunkIndex"' not in body or not bytes(decode(_ENVELOPE, body).chunk_index):
+    if b'"chunkIndex"' not in body or not bytes(decode(_ENVELOPE, Surrogates(body).text).chunk_index):
         return None
     try:
         document: Any = json.loads(body)  # a piece may end within a surrogate pair, which msgspec does not take
@@ -56,6 +59,8 @@ def read_part(body: bytes) -> Part | None:
     sync_id = document.get("syncId")
     if not isinstance(sync_id, str | int) or len(str(sync_id)) > KEY_LENGTH:
         raise InvalidBody(f"Expected `str` of length <= {KEY_LENGTH} - at `$.syncId`")
+    if _SURROGATE.search(str(sync_id)):
+        raise InvalidBody("An unpaired surrogate is not allowed here - at `$.syncId`")
     data = document.get("data")
     if not isinstance(data, str):
         raise InvalidBody("Expected `str` - at `$.data`")

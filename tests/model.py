@@ -1,0 +1,373 @@
+"""The sync algorithm as an executable model, with simulated devices that play random histories on it.
+
+`Space` is the oracle of the tests: what docs and SQL say in their own way, it says in the fewest lines. `python
+tests/model.py [runs] [first_seed]` plays random histories (edits, syncs, crashes at any step, lost requests and answers,
+the client's resend of every failed call, copies of requests that arrive much later, skewed clocks, restored device
+backups, devices that sync in the middle of each other's syncs), lets the devices come to rest, and checks that all hold
+the same rows (G1-G3, G5, G6). Standard library only.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+Key = tuple[str, str]  # (tablename, rowguid)
+Change = tuple[str, int, Any]  # (operation, clientdate, data); no data: the row is gone on the device
+Pending = Mapping[Key, tuple[str, int]]  # what a pull says of the device's changes: operation and clientdate
+PART = 3  # changes in one part of a push; the real client's is 100
+
+
+@dataclass
+class Row:
+    operation: str
+    data: Any
+    client_date: int  # as the device sent it
+    rank: int  # what conflicts are decided by; only ever rises
+    stamp: int  # position in the space's order of changes: the push,
+    ordinal: int  # then the change within it
+    client: str
+
+
+@dataclass(frozen=True)
+class Token:
+    """An access token: it carries the number of the client's latest sync when it was issued."""
+
+    sync_number: int
+    id: int
+
+
+@dataclass
+class Sync:
+    from_: int
+    to: int
+    request: Any
+    token: Token  # of the pull that began it
+    stale: bool = False  # begun two minutes ago: another pull may take its place
+
+
+@dataclass
+class Client:
+    first_stamp: int | None = None
+    sync_number: int = 0
+    sync: Sync | None = None
+    last_push: tuple[Any, int] | None = None
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A row as a pull answers it."""
+
+    key: Key
+    operation: str
+    data: Any
+    client_date: int
+    client: str
+
+
+class Refused(Exception):
+    """The call is answered with an error; nothing has changed."""
+
+
+@dataclass
+class Space:
+    """The rows that sync together, and what the server remembers of the clients that sync them."""
+
+    clock: int = 0
+    rows: dict[Key, Row] = field(default_factory=dict)
+    clients: dict[str, Client] = field(default_factory=dict)
+    overridden: list[tuple[Key, str, Change]] = field(default_factory=list)  # with the client whose version lost
+    applied: int = 0
+    tokens: int = 0
+
+    def refresh(self, client_id: str) -> Token:
+        self.tokens += 1
+        return Token(self.clients[client_id].sync_number, self.tokens)
+
+    def pull(self, token: Token, client_id: str, cursor: int, pending: Pending) -> list[Delivered]:
+        client = self.clients[client_id]
+        request = (cursor, tuple(sorted(pending.items())))
+        if client.sync is None or client.sync.stale:
+            client.sync_number += 1
+            client.sync = Sync(cursor, self.clock, request, token)
+        elif client.sync.request != request:
+            raise Refused("already syncing")
+        if client.first_stamp is None:
+            client.first_stamp = client.sync.to
+        ordered = sorted(self.rows.items(), key=lambda item: (item[1].stamp, item[1].ordinal))
+        return [
+            Delivered(key, row.operation, row.data, row.client_date, row.client)
+            for key, row in ordered
+            if cursor < row.stamp <= client.sync.to
+            and self._wanted(client_id, client.first_stamp, row, pending.get(key))
+        ]
+
+    @staticmethod
+    def _wanted(client_id: str, first_stamp: int, row: Row, pending: tuple[str, int] | None) -> bool:
+        """Whether a pull delivers a row that changed since the cursor."""
+        if pending is not None:
+            return row.client != client_id and pending[1] <= row.rank
+        return row.operation != "D" or row.stamp > first_stamp
+
+    def belongs(self, token: Token, client: Client) -> bool:
+        """Whether a call is part of the sync under way, not a straggler of an earlier one."""
+        return client.sync is not None and (token == client.sync.token or token.sync_number == client.sync_number)
+
+    def push(
+        self, token: Token, client_id: str, cursor: int, changes: Mapping[Key, Change], partial: bool, now: int
+    ) -> int | None:
+        """`changes` in the order of their last occurrence; `now` is the server's clock in ms.
+
+        The cursor only serves to know the same request again: what counts is the one of the pull.
+        """
+        client = self.clients[client_id]
+        request = (cursor, tuple(changes.items()), partial)
+        if client.sync is None or not self.belongs(token, client):
+            if client.sync is None and client.last_push and client.last_push[0] == request:
+                return client.last_push[1]
+            raise Refused("You should pull before pushing")
+        stamp = max(now, self.clock + 1)
+        for ordinal, (key, change) in enumerate(changes.items()):
+            if self._store(client.sync, client_id, key, change, now, stamp, ordinal):
+                self.applied += 1
+                self.clock = stamp
+        if partial:
+            return None
+        to = client.sync.to
+        others = any(row.stamp > to and row.client != client_id for row in self.rows.values())
+        answer = to if others else self.clock
+        client.sync, client.last_push = None, (request, answer)
+        return answer
+
+    def _store(self, sync: Sync, client_id: str, key: Key, change: Change, now: int, stamp: int, ordinal: int) -> bool:
+        """Apply the rules for one change; False if the stored version stays."""
+        operation, client_date, data = change
+        if data is None:  # no member that is not null: the row is gone on the device
+            operation = "D"
+        incoming = (operation, client_date, data)
+        rank = min(client_date, now)
+        if stored := self.rows.get(key):
+            version = (stored.operation, stored.client_date, stored.data)
+            if stored.client == client_id:
+                if version == incoming:
+                    return False
+            elif stored.stamp > sync.from_:  # neither had seen the other's
+                if client_date <= stored.rank:
+                    if not says_the_same(incoming, version):
+                        self._lost(key, client_id, incoming)
+                    return False
+                self._lost(key, stored.client, version)
+            rank = max(rank, stored.rank + 1)
+        self.rows[key] = Row(operation, data, client_date, rank, stamp, ordinal, client_id)
+        return True
+
+    def _lost(self, key: Key, client_id: str, change: Change) -> None:
+        """Keep a version that lost; the same one, pushed again, is recorded once (G5)."""
+        if (key, client_id, change) not in self.overridden:
+            self.overridden.append((key, client_id, change))
+
+    def cancel(self, token: Token, client_id: str) -> None:
+        client = self.clients[client_id]
+        if self.belongs(token, client):
+            client.sync = None
+
+
+def says_the_same(change: Change, other: Change) -> bool:
+    """Whether both leave the same row, or none, behind."""
+    return (change[0] == "D") == (other[0] == "D") and change[2] == other[2]
+
+
+class Crash(Exception):
+    pass
+
+
+class Lost(Exception):
+    pass
+
+
+class World:
+    """A space, its time, and the servers that hand out its stamps, whose clocks differ."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng, self.space, self.now = rng, Space(), 1000
+
+    def push(
+        self, token: Token, client_id: str, cursor: int, changes: Mapping[Key, Change], partial: bool
+    ) -> int | None:
+        self.now += self.rng.choice([0, 0, 1, 5])
+        now = self.now - self.rng.choice([0, 0, 0, 50])
+        return self.space.push(token, client_id, cursor, changes, partial, now)
+
+
+class Device:
+    """One installed app: its rows, its log of unsynced edits (with the client's rules), its cursor."""
+
+    def __init__(self, name: str, world: World, rng: random.Random) -> None:
+        self.name, self.world, self.space, self.rng = name, world, world.space, rng
+        self.rows: dict[Key, Any] = {}
+        self.log: dict[Key, list[tuple[str, int]]] = {}
+        self.cursor = 0
+        self.skew = rng.choice([0, 0, -500, 500, 3, 100_000])
+        self.faulty = True
+        self.refreshes = rng.random() < 0.8  # clients up to 1.3 keep a token for a day
+        self.token: Token | None = None
+        self.backup: Any = None
+        self.stragglers: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self.space.clients[name] = Client()
+
+    def write(self, key: Key, value: Any) -> None:
+        entries = self.log.setdefault(key, [])
+        date = self.world.now + self.skew
+        new = key not in self.rows
+        self.rows[key] = value
+        if new:
+            entries.append(("I", date))
+        elif entries and entries[0][0] == "I":
+            return  # the client keeps the insert and its date
+        else:
+            del entries[:1]
+            entries.append(("U", date))
+
+    def delete(self, key: Key) -> None:
+        if key not in self.rows:
+            return
+        del self.rows[key]
+        entries = self.log.setdefault(key, [])
+        if entries and entries.pop(0)[0] == "I":
+            if not entries:
+                del self.log[key]
+            return  # never synced, as far as the device knows
+        entries.append(("D", self.world.now + self.skew))
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Send a request; on any failure send it once more, as sync_client does (gzip, then plain)."""
+        if self.refreshes or self.token is None:
+            self.token = self.space.refresh(self.name)
+        sent = (self.token, self.name, *arguments)
+        if (
+            self.faulty and self.refreshes and self.rng.random() < 0.1
+        ):  # an old client's late copies look like new calls
+            self.stragglers.append((function, copy.deepcopy(sent)))
+        for last_try in (False, True):
+            luck = self.rng.random() if self.faulty else 1.0
+            if luck < 0.02:
+                raise Crash
+            if luck < 0.04:
+                continue  # the request was lost
+            try:
+                answer = function(*sent)
+            except Refused:
+                if last_try:
+                    raise
+                continue
+            if luck < 0.08:
+                continue  # the answer was lost
+            if luck < 0.10:
+                raise Crash
+            return answer
+        raise Lost
+
+    def sync(self, meanwhile: Callable[[], object] = lambda: None) -> bool:
+        try:
+            self._exchange(meanwhile)
+            done = True
+        except Crash:
+            return False
+        except (Lost, Refused):
+            done = False
+        with suppress(Crash, Lost):
+            self.call(self.space.cancel)
+        return done
+
+    def _exchange(self, meanwhile: Callable[[], object]) -> None:
+        pending = {key: entries[-1] for key, entries in self.log.items() if entries}
+        captured = {
+            key: (operation, date, self.rows.get(key) if operation != "D" else None)
+            for key, (operation, date) in pending.items()
+        }
+        for row in self.call(self.space.pull, self.cursor, pending):
+            if self.faulty and self.rng.random() < 0.01:
+                raise Crash
+            if row.operation == "D":
+                self.rows.pop(row.key, None)
+            else:
+                self.rows[row.key] = row.data
+        items = list(captured.items())
+        parts = [items[i : i + PART] for i in range(0, len(items), PART)] or [[]]
+        answer = None
+        for number, part in enumerate(parts, start=1):
+            if self.faulty and self.rng.random() < 0.3:
+                meanwhile()
+            self.straggle()
+            answer = self.call(self.world.push, self.cursor, dict(part), number < len(parts))
+        if self.faulty and self.rng.random() < 0.02:
+            raise Crash
+        assert answer is not None
+        self.log, self.cursor = {}, answer
+
+    def straggle(self) -> None:
+        """A copy of an old request, held up somewhere, reaches the server at last."""
+        if self.stragglers and self.faulty and self.rng.random() < 0.2:
+            function, arguments = self.stragglers.pop(self.rng.randrange(len(self.stragglers)))
+            with suppress(Refused):
+                function(*arguments)
+
+
+def play(seed: int) -> str | None:
+    """One random history; a description of what went wrong, or None."""
+    rng = random.Random(seed)
+    world = World(rng)
+    devices = [Device(f"device{number}", world, rng) for number in range(2 + seed % 3)]
+    keys = [(table, str(number)) for table in ("todos", "notes") for number in range(4)]  # the same guid in two tables
+    for step in range(20 + seed % 80):
+        device = rng.choice(devices)
+        world.now += rng.choice([0, 1, 10])
+        luck = rng.random()
+        if luck < 0.12:
+            device.delete(rng.choice(keys))
+        elif luck < 0.5:
+            device.write(rng.choice(keys), step)
+        elif luck < 0.95:
+            device.sync(meanwhile=rng.choice([other for other in devices if other is not device]).sync)
+        elif luck < 0.96:
+            device.straggle()
+        elif luck < 0.97:
+            device.backup = copy.deepcopy((device.rows, device.log, device.cursor))
+        elif device.backup:
+            device.rows, device.log, device.cursor = copy.deepcopy(device.backup)
+    return come_to_rest(f"seed {seed}", world, devices)
+
+
+def come_to_rest(story: str, world: World, devices: list[Device]) -> str | None:
+    """Sync without faults until nothing is left to say; a description of what differs then, or None."""
+    for device in devices:
+        device.faulty = False
+        world.space.clients[device.name].sync = None  # two minutes have passed
+    for _ in range(2):
+        for device in devices:
+            if not device.sync():
+                return f"{story}: {device.name} cannot sync"
+    applied = world.space.applied
+    fresh = Device("fresh", world, world.rng)
+    fresh.faulty = False
+    fresh.sync()
+    live = {key: row.data for key, row in world.space.rows.items() if row.operation != "D"}
+    for device in [*devices, fresh]:
+        if device.rows != live:
+            return f"{story}: {device.name} holds {device.rows}, the server {live}"
+        device.sync()
+    return f"{story}: not at rest" if world.space.applied != applied else None
+
+
+if __name__ == "__main__":
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    failures = [failure for seed in range(first, first + runs) if (failure := play(seed))]
+    sys.stdout.write("".join(f"{failure}\n" for failure in failures[:5]))
+    sys.stdout.write(f"{runs - len(failures)} passed, {len(failures)} failed\n")
+    sys.exit(bool(failures))

@@ -1,0 +1,49 @@
+"""The shape of the code: who may know whom, and where transactions are opened."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import sync_server
+
+SOURCE = Path(sync_server.__file__).parent
+MODULES = sorted(SOURCE.rglob("*.py"))
+RULES = [
+    SOURCE / "sync" / "engine.py",
+    SOURCE / "sync" / "uploads.py",
+    SOURCE / "accounts" / "registration.py",
+    SOURCE / "accounts" / "sessions.py",
+    SOURCE / "accounts" / "resets.py",
+    SOURCE / "accounts" / "limits.py",
+    SOURCE / "database.py",
+]
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
+def test_rules_know_nothing_of_http(path: Path) -> None:
+    assert not imported(path) & {"litestar", "uvicorn"}
+
+
+def test_the_engine_opens_no_transaction() -> None:
+    text = (SOURCE / "sync" / "engine.py").read_text()
+    assert ".transact(" not in text
+    assert ".read(" not in text
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_every_module_says_what_it_is(path: Path) -> None:
+    text = path.read_text()
+    assert not text.strip() or ast.get_docstring(ast.parse(text))

@@ -1,0 +1,148 @@
+"""The SQL: every named statement fits the schema, and a call's number of statements does not grow with its rows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from sync_server.accounts.tokens import Device
+from sync_server.clock import now_ms
+from sync_server.database import Tx, queries, sql_directory
+from sync_server.embedded import EmbeddedPostgres
+from sync_server.sync import engine, protocol
+
+NAMES = sorted(queries("sync"))
+
+
+def numbered(text: str) -> str:
+    """A statement with psycopg's named parameters as PostgreSQL's numbered ones."""
+    names: list[str] = []
+
+    def number(found: re.Match[str]) -> str:
+        if found[1] not in names:
+            names.append(found[1])
+        return f"${names.index(found[1]) + 1}"
+
+    return re.sub(r"%\((\w+)\)s", number, text)
+
+
+@pytest.fixture(scope="module")
+def migrated_url(postgres: EmbeddedPostgres) -> str:
+    from sync_server import migrations
+
+    url = postgres.create_database("statements")
+    migrations.migrate(url)
+    migrations.migrate(url, "elsewhere")
+    return url
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_statement_can_be_planned(migrated_url: str, name: str) -> None:
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
+        for schema in ("sync", "elsewhere"):
+            plan = connection.execute(f"EXPLAIN (GENERIC_PLAN) {numbered(queries(schema)[name])}").fetchall()
+            assert plan
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_statement_names_another_schema(name: str) -> None:
+    assert "sync." not in queries("elsewhere")[name].replace('"elsewhere".', "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_statement_is_used(name: str) -> None:
+    source = sql_directory().parent / "src" if (sql_directory().parent / "src").is_dir() else sql_directory().parent
+    assert any(f'"{name}"' in path.read_text() for path in source.rglob("*.py")), f"nobody runs {name}"
+
+
+def test_statements_of_one_file_stand_in_it_once() -> None:
+    for file in Path(sql_directory() / "queries").glob("*.sql"):
+        names = re.findall(r"^-- name: (\w+)$", file.read_text(), re.MULTILINE)
+        assert len(names) == len(set(names))
+
+
+class CountingTx(Tx):
+    """Counts the statements that go to the database."""
+
+    count = 0
+
+    async def execute(self, name: str, parameters: Mapping[str, Any]) -> int:
+        self.count += 1
+        return await super().execute(name, parameters)
+
+    async def one(self, kind: type[Any], name: str, parameters: Mapping[str, Any]) -> Any:
+        self.count += 1
+        return await super().one(kind, name, parameters)
+
+    async def all(self, kind: type[Any], name: str, parameters: Mapping[str, Any]) -> Any:
+        self.count += 1
+        return await super().all(kind, name, parameters)
+
+    async def value(self, name: str, parameters: Mapping[str, Any]) -> Any:
+        self.count += 1
+        return await super().value(name, parameters)
+
+
+def make_client(url: str, user_id: uuid.UUID) -> Device:
+    client_id = uuid.uuid4()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO sync.spaces (id) VALUES (%s) ON CONFLICT DO NOTHING", [user_id])
+        connection.execute(
+            "INSERT INTO sync.users (id, space_id, email, email_key, name, password_hash)"
+            " VALUES (%s, %s, %s, %s, '', '') ON CONFLICT DO NOTHING",
+            [user_id, user_id, str(user_id), str(user_id)],
+        )
+        connection.execute("INSERT INTO sync.clients (id, user_id) VALUES (%s, %s)", [client_id, user_id])
+    return Device("main", user_id, client_id, epoch=0, session=0, sync_number=0, token_id="token")
+
+
+def body(device: Device, rows: int, *, base: int = 0) -> bytes:
+    changes = [
+        {
+            "operation": "I",
+            "rowguid": f"row{number}",
+            "tablename": "todos",
+            "clientdate": base + number,
+            "rowData": {"n": number},
+        }
+        for number in range(rows)
+    ]
+    return json.dumps({"clientId": str(device.client_id), "lastSync": 0, "isPartial": 0, "changes": changes}).encode()
+
+
+async def statements_of_a_sync(url: str, device: Device, sent: bytes) -> tuple[int, int, int]:
+    """Statements of the pull, those of the push, and the rows that were pulled."""
+    now = now_ms()
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        pulling, pushing = CountingTx(connection, "sync"), CountingTx(connection, "sync")
+        pull = protocol.decode_pull(sent, device.client_id, now)
+        _, page = await engine.begin_pull(pulling, device, pull, now)
+        push = protocol.decode_push(sent, device.client_id, now)
+        await engine.push(pushing, device, push, now, full_history=True)
+    return pulling.count, pushing.count, len(page.rows)
+
+
+def test_the_number_of_statements_does_not_grow_with_the_rows(migrated_url: str) -> None:
+    """New rows, conflicts on all of them, and pulls of all of them: always the same few statements."""
+    counts = set()
+    for rows in (1, 10, 900):
+        user_id = uuid.uuid4()
+        first, second = make_client(migrated_url, user_id), make_client(migrated_url, user_id)
+        counts.add(asyncio.run(statements_of_a_sync(migrated_url, first, body(first, rows)))[:2])
+        *conflicting, pulled = asyncio.run(statements_of_a_sync(migrated_url, second, body(second, rows, base=-1)))
+        assert pulled == rows, "the older edits lose, so the stored versions are pulled"
+        counts.add(tuple(conflicting))
+    assert counts == {(3, 5)}
+
+
+def test_a_push_without_changes_takes_no_lock_on_the_space(migrated_url: str) -> None:
+    device = make_client(migrated_url, uuid.uuid4())
+    assert asyncio.run(statements_of_a_sync(migrated_url, device, body(device, 0))) == (3, 3, 0)
