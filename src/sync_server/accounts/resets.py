@@ -38,7 +38,7 @@ async def demand(realm: Realm, limits: Limits, email: str, now: int) -> None:
         "repeat": pins.REPEAT,
         "expires": now + pins.LIFETIME,
         "mail_id": uuid4(),
-        "details": msgspec.json.encode({"nonce": nonce}).decode(),
+        "details": msgspec.json.encode({"nonce": nonce, "realm": realm.name}).decode(),
     }
 
     async def queue(tx: Tx) -> None:

@@ -22,7 +22,7 @@ from sync_server.mail.letters import (
     directory,
     tag_of,
 )
-from sync_server.mail.messages import compose, one_line
+from sync_server.mail.messages import compose, one_line, sender_of
 
 TEMPLATES = ("pin",)
 _SAMPLE: Values = {"app": "Sync Server", "name": "Ann", "pin": "012345", "minutes": 15}
@@ -61,9 +61,11 @@ async def check_smtp(config: Config) -> str | None:
 
 
 async def _ask_sender(client: aiosmtplib.SMTP, email: Email) -> None:
+    sender = sender_of(email).addr_spec
+    options = [] if sender.isascii() else ["SMTPUTF8"]
     try:
         async with asyncio.timeout(email.timeout):
-            await client.mail(email.from_email)
+            await client.mail(sender, options=options, encoding="utf-8")
             await client.rset()
     except aiosmtplib.SMTPSenderRefused as exc:
         raise smtp.sender_refused(exc) from None
@@ -88,7 +90,7 @@ def _in_folder(config: Config, own: Path, folder: Path) -> list[str]:
         try:
             subject, text, html = (file.render(_SAMPLE) for file in files if file)
         except BrokenTemplate as exc:
-            found.append(str(exc))
+            found.append(one_line(str(exc)))
             continue
         for name, content in ((names[1], text), (names[2], html)):
             if str(_SAMPLE["pin"]) not in content:

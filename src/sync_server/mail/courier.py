@@ -116,7 +116,8 @@ class Courier:
     async def _claim(self) -> Mail | None:
         """The next mail that is due, on lease for as long as sending may take. Expired ones are dropped."""
         now = now_ms()
-        lease = round(1000 * (2 * self._config.email.timeout + STOPPING + _LEASE_MARGIN))
+        # a mail that ends one connection, another connection, and the mail again
+        lease = round(1000 * (3 * self._config.email.timeout + _LEASE_MARGIN))
 
         async def claim(tx: Tx) -> tuple[Sequence[Expired], Mail | None]:
             return await queue.drop_expired(tx, now), await queue.claim(tx, now, lease)

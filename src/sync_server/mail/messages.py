@@ -78,7 +78,7 @@ def compose(mail_id: UUID, config: Email, name: str, email: str, letter: Letter)
 
     Raises Undeliverable for an address that no mail can go to, and Away when the sender's is such.
     """
-    sender, recipient = _sender(config), _address(presentable(name), email)
+    sender, recipient = sender_of(config), _address(presentable(name), email)
     if recipient is None:
         raise Undeliverable("the user's address is none that mail can be sent to")
     utf8 = not (sender.addr_spec + recipient.addr_spec).isascii()
@@ -110,7 +110,8 @@ def presentable(name: str) -> str:
     return "" if _LINK.search(line) else line[:NAME_LENGTH].strip()
 
 
-def _sender(config: Email) -> Address:
+def sender_of(config: Email) -> Address:
+    """Whom mails are from. Raises Away when the configuration has no usable address."""
     sender = _address(one_line(config.from_), config.from_email)
     if sender is None:
         raise Away("email.fromEmail is not an address", "it is to be one that the SMTP server may send from")

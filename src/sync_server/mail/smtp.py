@@ -14,6 +14,7 @@ from sync_server.mail.failures import Away, Refused, Undeliverable, reason
 from sync_server.mail.messages import Message
 
 _TLS_PORT = 465
+_CLOSING = 421
 _PERMANENT = range(500, 600)
 _QUIT_TIMEOUT = 2.0
 _ERRORS = (aiosmtplib.SMTPException, OSError, ValueError)
@@ -44,7 +45,8 @@ class Session:
 
         Raises Away when no mail would go out, Refused or Undeliverable when this one does not.
         """
-        if self._client is None or not self._client.is_connected:
+        used = self._client is not None and self._client.is_connected
+        if self._client is None or not used:
             self._client = await connect(self._email)
         options = ["SMTPUTF8"] if message.utf8 else []
         try:
@@ -53,7 +55,10 @@ class Session:
         except aiosmtplib.SMTPNotSupported:
             raise Undeliverable("the SMTP server does not take addresses beyond ASCII (SMTPUTF8)") from None
         except aiosmtplib.SMTPSenderRefused as exc:
-            raise sender_refused(exc) from None
+            if not (used and exc.code == _CLOSING):
+                raise sender_refused(exc) from None
+            self._client.close()
+            await self.send(message)  # some servers take only so many mails on a connection
         except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPResponseException) as exc:
             raise Refused(reason(exc), permanent=_is_permanent(exc)) from None
         except _ERRORS as exc:
