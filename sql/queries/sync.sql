@@ -15,34 +15,43 @@ SET sync_number = sync_number + 1, sync_from = %(from_)s, sync_to = %(to)s, sync
     sync_digest = %(digest)s, sync_token = %(token_id)s, first_stamp = coalesce(first_stamp, %(to)s)
 WHERE id = %(client_id)s;
 
+-- name: plan_by_index
+-- For pages of a long pull, until the end of the transaction: walk the index rows_by_stamp. Where PostgreSQL expects far fewer
+-- rows in the space than there are (its statistics are of other spaces, or none yet), it would rather fetch and sort all that
+-- is left of the space for every page.
+SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan', 'off', true);
+
 -- name: page_of_pull
--- What the device must apply, in the order in which it became durable, but not
+-- Versions in the order in which they became durable; wanted says whether the device must apply one. It must not apply
 --   a row pending on the device whose stored version is its own (it will push it again), or older than the device's edit
 --   (which will win);
 --   a tombstone from before the device's first pull, unless the row is pending on it (G6).
--- A page ends at a number of rows or bytes, whichever comes first, and has at least one row; the length of a text is known
--- without reading it.
+-- A page ends at a number of versions or bytes, whichever comes first, and has at least one version; the length of a text is
+-- known without reading it.
 SELECT operation, rowguid, tablename, client_date AS clientdate, stamp AS serverdate, client_id::text AS clientid,
-    row_data, ordinal, bytes_so_far
+    CASE WHEN wanted THEN row_data END AS row_data, ordinal, wanted, bytes_so_far
 FROM (
-    SELECT r.*, coalesce(octet_length(r.row_data), 0) AS bytes,
-        sum(coalesce(octet_length(r.row_data), 0)) OVER (ORDER BY r.stamp, r.ordinal) AS bytes_so_far
+    SELECT judged.*, sum(bytes) OVER (ORDER BY stamp, ordinal) AS bytes_so_far
     FROM (
-        SELECT r.*
-        FROM sync.rows r
-        LEFT JOIN unnest(%(tablenames)s::text[], %(rowguids)s::text[], %(client_dates)s::bigint[])
-            AS pending (tablename, rowguid, client_date)
-            ON pending.tablename = r.tablename AND pending.rowguid = r.rowguid
-        WHERE r.space_id = %(space_id)s AND r.stamp <= %(to)s
-            AND (r.stamp, r.ordinal) > (%(after_stamp)s, %(after_ordinal)s)
-            AND CASE
+        SELECT r.*,
+            CASE
                 WHEN pending.rowguid IS NOT NULL
                     THEN r.client_id <> %(client_id)s AND pending.client_date <= r.rank
                 ELSE r.operation <> 'D' OR r.stamp > %(first_stamp)s
-            END
-        ORDER BY r.stamp, r.ordinal
-        LIMIT %(rows)s
-    ) r
+            END AS wanted,
+            coalesce(octet_length(r.row_data), 0) AS bytes
+        FROM (
+            SELECT *
+            FROM sync.rows
+            WHERE space_id = %(space_id)s AND stamp <= %(to)s
+                AND (stamp, ordinal) > (%(after_stamp)s, %(after_ordinal)s)
+            ORDER BY stamp, ordinal
+            LIMIT %(rows)s
+        ) r
+        LEFT JOIN unnest(%(tablenames)s::text[], %(rowguids)s::text[], %(client_dates)s::bigint[])
+            AS pending (tablename, rowguid, client_date)
+            ON pending.tablename = r.tablename AND pending.rowguid = r.rowguid
+    ) judged
 ) page
 WHERE bytes_so_far - bytes < %(bytes)s
 ORDER BY stamp, ordinal;

@@ -48,6 +48,11 @@ class Tx:
         self._connection = connection
         self._queries = queries(schema)
 
+    @property
+    def on_cockroachdb(self) -> bool:
+        """Whether the database is CockroachDB, which says so when it is connected to."""
+        return self._connection.info.parameter_status("crdb_version") is not None
+
     async def execute(self, name: str, parameters: Mapping[str, Any]) -> int:
         """Run a statement; the number of rows that it touched."""
         return (await self._connection.execute(self._queries[name], parameters)).rowcount

@@ -21,7 +21,9 @@ TAKEOVER = 120_000
 """Milliseconds after which a new pull may take the place of a sync under way. Its own pushes never expire. A start that
 lies as far in the future counts too: it was made by a server whose clock is wrong, and must not block the client."""
 PAGE_ROWS = 1000
+"""Versions that a page looks at."""
 PAGE_BYTES = 1024 * 1024
+_LAST_ORDINAL = 2**31 - 1
 
 
 class Page(NamedTuple):
@@ -70,6 +72,7 @@ class _StoredRow(NamedTuple):
     clientid: str
     row_data: str | None
     ordinal: int
+    wanted: bool
     bytes_so_far: int
 
 
@@ -90,28 +93,37 @@ async def begin_pull(tx: Tx, device: Device, pull: Pull, now: int) -> tuple[Pull
         raise AlreadySyncing
     first_stamp = to if client.first_stamp is None else client.first_stamp
     under_way = PullUnderWay(client.space_id, device.client_id, pull.last_sync, to, first_stamp, pull.pending)
-    return under_way, await page(tx, under_way, None)
+    if pull.last_sync == 0:
+        return under_way, await next_page(tx, under_way, (0, 0))
+    return under_way, await _page(tx, under_way, (pull.last_sync, _LAST_ORDINAL))
 
 
-async def page(tx: Tx, pull: PullUnderWay, after: tuple[int, int] | None) -> Page:
-    """The rows of a pull behind `after` (stamp, ordinal), at most PAGE_ROWS and about PAGE_BYTES of them.
+async def next_page(tx: Tx, pull: PullUnderWay, after: tuple[int, int]) -> Page:
+    """The rows of a long pull behind `after` (stamp, ordinal), at most PAGE_ROWS and about PAGE_BYTES of them.
 
     A row that changes between two pages gets a stamp above `to` and comes with the next pull.
     """
-    last = after or (pull.from_, 2**31 - 1)
+    if not tx.on_cockroachdb:  # which has no such settings, and plans by itself as wanted here
+        await tx.execute("plan_by_index", {})
+    return await _page(tx, pull, after)
+
+
+async def _page(tx: Tx, pull: PullUnderWay, after: tuple[int, int]) -> Page:
     stored = await tx.all(
         _StoredRow,
         "page_of_pull",
         {
             **_columns(pull.pending),
             **msgspec.structs.asdict(pull),
-            "after_stamp": last[0],
-            "after_ordinal": last[1],
+            "after_stamp": after[0],
+            "after_ordinal": after[1],
             "rows": PAGE_ROWS,
             "bytes": PAGE_BYTES,
         },
     )
-    rows = [PulledRow(*row[:6], None if row.row_data is None else msgspec.Raw(row.row_data)) for row in stored]
+    rows = [
+        PulledRow(*row[:6], None if row.row_data is None else msgspec.Raw(row.row_data)) for row in stored if row.wanted
+    ]
     if len(stored) < PAGE_ROWS and (not stored or stored[-1].bytes_so_far < PAGE_BYTES):
         return Page(rows, None)
     return Page(rows, (stored[-1].serverdate, stored[-1].ordinal))

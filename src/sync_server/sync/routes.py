@@ -79,16 +79,19 @@ async def _pages(realm: Realm, under_way: engine.PullUnderWay, head: bytes, page
     """The answer, page by page. Each is read when the device has taken the one before, in a transaction of its own: a slow
     phone holds no connection and no snapshot.
     """
-    yield head + _lines(page.rows)
-    while page.next is not None:
-        page = await realm.read(_page_after(under_way, page.next))
-        if page.rows:
-            yield b"," + _lines(page.rows)
-    yield b"]}"
+    separator = head
+    while True:
+        if page.rows:  # a page may have nothing that the device must apply
+            yield separator + _lines(page.rows)
+            separator = b","
+        if page.next is None:
+            break
+        page = await realm.transact(_page_after(under_way, page.next))
+    yield (head if separator is head else b"") + b"]}"
 
 
 def _page_after(under_way: engine.PullUnderWay, after: tuple[int, int]) -> Callable[[Tx], Awaitable[engine.Page]]:
-    return lambda tx: engine.page(tx, under_way, after)
+    return lambda tx: engine.next_page(tx, under_way, after)
 
 
 def _lines(rows: Sequence[protocol.PulledRow]) -> bytes:
