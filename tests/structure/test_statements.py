@@ -131,7 +131,7 @@ async def statements_of_a_sync(url: str, device: Device, sent: bytes) -> tuple[i
 
 def test_the_number_of_statements_does_not_grow_with_the_rows(migrated_url: str) -> None:
     """New rows, conflicts on all of them, and pulls of all of them: always the same few statements."""
-    counts = set()
+    counts: set[tuple[int, ...]] = set()
     for rows in (1, 10, 900):
         user_id = uuid.uuid4()
         first, second = make_client(migrated_url, user_id), make_client(migrated_url, user_id)
