@@ -75,11 +75,11 @@ async def change(
         if tried and right and not tried.used:
             await tx.execute("use_pin", {"user_id": tried.user_id})
             await tx.execute("change_password", {"user_id": tried.user_id, "password_hash": password_hash})
-        if not right:
-            await limits.record(tx, now, email_key, given)
         return tried, right
 
     tried, right = await realm.transact(attempt)
+    if not right:  # in a transaction of its own: when this is one too many, the PIN's own count must stay
+        await realm.transact(lambda tx: limits.record(tx, now, email_key, given))
     again = tried is not None and tried.used
     if not right or tried is None or (again and not await passwords.verify(password, tried.password_hash)):
         raise PinRejected

@@ -1,0 +1,59 @@
+"""How long an answer takes tells nothing. With bcrypt at 10 rounds, so that a missing hash would show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from accounts.calls import Phone, Reply
+from accounts.conftest import Own, Serve
+from accounts.test_login import adopted, set_hash
+from wire import new_email
+
+TRIES = 40
+ALIKE = 1.25
+"""Times that differ by less are taken for the same: a hash that is missing, or one too many, differs by a factor of two."""
+
+
+@pytest.fixture(scope="module")
+def slow(serve: Serve) -> Own:
+    return serve(bcrypt_rounds=10)
+
+
+def assert_alike(at_least: float, *works: Callable[[], Reply]) -> None:
+    """Each of the calls takes the same time, and at least so many seconds.
+
+    What counts is the shortest of several tries, in turns, as for whoever listens: what a busy machine or network adds comes
+    and goes. Further tries only help where the difference was of that kind.
+    """
+    shortest = [float("inf")] * len(works)
+    for tries in range(TRIES):
+        shortest = [min(best, work().seconds) for best, work in zip(shortest, works, strict=True)]
+        if tries >= 4 and max(shortest) < ALIKE * min(shortest):
+            break
+    assert max(shortest) < ALIKE * min(shortest), shortest
+    assert min(shortest) >= at_least
+
+
+def test_every_wrong_login_takes_the_same_time(slow: Own) -> None:
+    phone, inactive, moved = (slow.calls.registered() for _ in range(3))
+    slow.database.execute("UPDATE sync.users SET active = false WHERE email = %s", (inactive.email,))
+    set_hash(slow.database, moved, adopted(moved.password, "salt"))
+    wrong = [replace(phone, password="wrong"), Phone(), inactive, phone.another(), replace(moved, password="wrong")]
+    assert_alike(0.02, *[partial(slow.calls.login, each) for each in wrong])
+
+
+def test_every_wrong_pin_takes_the_same_time(slow: Own) -> None:
+    phone = slow.calls.registered()
+    slow.calls.forgotten(phone.email).ok  # noqa: B018 - asserts
+    wrong = "000000" if slow.outbox.pin(phone.email) != "000000" else "111111"
+    emails = [phone.email, new_email(), slow.calls.registered().email]
+    assert_alike(0.02, *[partial(slow.calls.change, email, wrong, "new") for email in emails])
+
+
+def test_every_demand_for_a_pin_takes_the_same_time(slow: Own) -> None:
+    known = iter([slow.calls.registered() for _ in range(TRIES)])
+    assert_alike(0.25, lambda: slow.calls.forgotten(next(known).email), lambda: slow.calls.forgotten(new_email()))
