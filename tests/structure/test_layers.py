@@ -14,7 +14,9 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 RULES = [
     SOURCE / "sync" / "engine.py",
     SOURCE / "sync" / "uploads.py",
+    SOURCE / "accounts" / "account.py",
     SOURCE / "accounts" / "registration.py",
+    SOURCE / "accounts" / "unregistration.py",
     SOURCE / "accounts" / "sessions.py",
     SOURCE / "accounts" / "resets.py",
     SOURCE / "accounts" / "limits.py",

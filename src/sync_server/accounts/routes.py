@@ -12,7 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import RawBody
 
 from sync_server import bodies
-from sync_server.accounts import protocol, registration, resets, sessions
+from sync_server.accounts import protocol, registration, resets, sessions, unregistration
 from sync_server.accounts.limits import Action, Limits
 from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.protocol import Done, LoggedIn, Registered, email_key
@@ -81,7 +81,7 @@ async def unregister(
     """Remove the client, or the user with everything stored for them."""
     sent = bodies.decode(protocol.UNREGISTRATION, body)
     limits = limits_of("login", email_key(sent.email))
-    await registration.unregister(realm, passwords, limits, device, sent, now_ms())
+    await unregistration.unregister(realm, passwords, limits, device, sent, now_ms())
     return Done("User and data removed" if sent.delete_remote_data else "Client removed")
 
 

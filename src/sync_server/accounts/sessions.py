@@ -10,10 +10,10 @@ from uuid import UUID
 
 import msgspec
 
+from sync_server.accounts import account
 from sync_server.accounts.limits import Limits
 from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.protocol import LoggedIn
-from sync_server.accounts.registration import account
 from sync_server.accounts.tokens import ACCESS_SECONDS, Device, Tokens, new_id
 from sync_server.errors import LoginRejected, TokenRejected
 from sync_server.realms import Realm
@@ -68,7 +68,7 @@ async def _log_in(
     realm: Realm, passwords: Passwords, tokens: Tokens, limits: Limits, given: Credentials, client: UUID, now: int
 ) -> LoggedIn | None:
     """None when the stored hash changed after it was verified, as when another device of the user has just replaced it."""
-    known = await account(realm, given.email, client)
+    known = await account.find(realm, given.email, client)
     stored = known.password_hash if known.active else None
     right = await passwords.verify(given.password, stored)
     if not right or stored is None or known.user_id is None or known.client_owner != known.user_id:

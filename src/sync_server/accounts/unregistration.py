@@ -1,0 +1,67 @@
+"""Leaving: removing a client, or a user with everything stored for them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from uuid import UUID
+
+from sync_server.accounts import account
+from sync_server.accounts.limits import Limits
+from sync_server.accounts.passwords import Passwords
+from sync_server.accounts.protocol import Unregistration
+from sync_server.accounts.tokens import Device
+from sync_server.bodies import client_id
+from sync_server.database import Tx
+from sync_server.errors import ClientMismatch, PasswordRejected, TokenRejected
+from sync_server.realms import Realm
+
+
+class _Space(NamedTuple):
+    space_id: UUID
+    shared: bool
+
+
+async def unregister(
+    realm: Realm, passwords: Passwords, limits: Limits, device: Device, sent: Unregistration, now: int
+) -> None:
+    """Remove the client of the token; with `deleteRemoteData` the user and everything stored for them.
+
+    Raises PasswordRejected, ClientMismatch, TokenRejected, TooManyAttempts.
+    """
+    client = client_id(sent.client_id, "$.clientId")
+    if client != device.client_id:
+        raise ClientMismatch
+    if not await realm.read(lambda tx: tx.value("client_is_known", device.parameters)):
+        raise TokenRejected
+    await realm.read(lambda tx: limits.check(tx, now))
+    known = await account.find(realm, sent.email, client)
+    stored = known.password_hash if known.user_id == device.user_id else None
+    if not await passwords.verify(sent.password, stored):
+        await realm.transact(lambda tx: limits.record(tx, now, sent.email, sent.password))
+        raise PasswordRejected
+    await realm.read(lambda tx: limits.check(tx, now))
+    remove = _remove_user if sent.delete_remote_data else _remove_client
+    await realm.transact(lambda tx: remove(tx, device))
+    if sent.delete_remote_data:
+        await realm.transact(limits.forget)
+
+
+async def _remove_client(tx: Tx, device: Device) -> None:
+    await tx.execute("delete_client", device.parameters)
+
+
+async def _remove_user(tx: Tx, device: Device) -> None:
+    """Delete the user; the rows too unless somebody else shares them. A push under way ends first, or finds nothing."""
+    await tx.execute("lock_clients_of_user", device.parameters)
+    space = await tx.one(_Space, "space_of_user", device.parameters)
+    if space is None:
+        return
+    await tx.execute("delete_user", device.parameters)
+    if not space.shared:
+        for statement in (
+            "delete_rows_of_space",
+            "delete_history_of_space",
+            "delete_overridden_of_space",
+            "delete_space",
+        ):
+            await tx.execute(statement, {"space_id": space.space_id})
