@@ -170,11 +170,11 @@ def _check_databases(config: Config) -> list[str]:
 
 
 def _check_mail(config: Config) -> list[str]:
-    problems = [f"Mail: {problem}" for problem in mail_check.problems(config)]
+    problems = mail_check.problems(config)
     if not config.email.smtp:
         click.echo(f"Mail: no SMTP server (email.smtp); mails are written to {config.data_dir / 'outbox'}")
     elif problem := asyncio.run(mail_check.check_smtp(config)):
-        problems.append(f"Mail: {problem}")
+        problems = [*problems, problem]
     else:
         click.echo(f"Mail: {config.email.smtp} takes our mails")
     return problems

@@ -8,7 +8,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 _SCHEME = re.compile(r"postgres(ql)?://")
-_USER_AND_HOST = re.compile(r"(?P<scheme>\w+://)(?P<user>[^/?#]*)@(?P<rest>.*)", re.DOTALL)
+_USER_AND_HOST = re.compile(r"(?P<scheme>\w+://)(?P<user>[^/]*)@(?P<rest>.*)", re.DOTALL)
 
 
 class UnreadableUrl(Exception):
@@ -26,7 +26,7 @@ def readable(url: str) -> str:
     if not _makes_sense(url):
         raise UnreadableUrl(
             "The URL cannot be read: it is postgresql://user:password@host:port/database?options, and in a password"
-            " % / ? # and spaces are written %25 %2F %3F %23 %20"
+            " % / and spaces are written %25 %2F %20"
         )
     return url
 

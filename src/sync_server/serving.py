@@ -42,7 +42,7 @@ def listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(_BACKLOG)
-    except (OSError, ValueError) as exc:  # ValueError: a host name that cannot be one
+    except (OSError, ValueError, TypeError) as exc:  # the others: a host name that cannot be one
         reason = exc.strerror if isinstance(exc, OSError) else "that is no host name"
         raise ServeError(f"Cannot listen on {host} port {port}: {reason}; --host, --port or PORT name others") from exc
     listening.setblocking(False)  # noqa: FBT003 - the library's

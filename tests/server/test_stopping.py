@@ -1,0 +1,111 @@
+"""SIGTERM and Ctrl-C: running requests end, within the grace; nothing else holds the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from server.calls import Call, credentials, register
+from server.operating import AT_ONCE, BOTH, Operator, config_with, ends_within, wait_for
+from server.raw import GREETING, REGISTRATION, Raw, head
+
+
+@BOTH
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_ends_at_once_with_0(operator: Operator, empty_url: str, workers: str, number: int) -> None:
+    running = operator.serve(config_with({"default": empty_url}), "--workers", workers)
+    with ends_within(running, AT_ONCE, number):
+        pass
+    with pytest.raises(ConnectionRefusedError):
+        Raw(running.port)
+    assert running.end() == 0
+    assert running.lines[-1] == "sync-server has ended\n"
+    assert running.faults() == []
+
+
+@BOTH
+def test_what_has_stopped_coming_does_not_hold_the_end(operator: Operator, empty_url: str, workers: str) -> None:
+    running = operator.serve(config_with({"default": empty_url}), "--workers", workers)
+    silent = [Raw(running.port) for _ in range(8)]
+    idle = [Raw(running.port).send(GREETING) for _ in range(8)]
+    assert {line.answer()[0] for line in idle} == {200}
+    half_heads = [Raw(running.port).send(REGISTRATION[:60]) for _ in range(8)]
+    for line in idle[:4]:
+        line.send(REGISTRATION[:60])
+    half_bodies = [Raw(running.port).send(REGISTRATION[:-20]) for _ in range(8)]
+    chunked = Raw(running.port).send(head("/register/default", "Transfer-Encoding: chunked") + b'3\r\n{"a\r\n')
+    time.sleep(0.3)
+    with ends_within(running, AT_ONCE):
+        for line in [*half_bodies, chunked]:
+            status, answer = line.json()
+            assert (status, answer["code"], answer["error"]) == (408, 408, "body_stalled")
+    for line in [*silent, *idle, *half_heads, *half_bodies, chunked]:
+        assert line.until_closed() == b""
+        line.close()
+    assert running.faults() == []
+
+
+@BOTH
+def test_connections_that_keep_coming_do_not_hold_the_end(operator: Operator, empty_url: str, workers: str) -> None:
+    running = operator.serve(config_with({"default": empty_url}), "--workers", workers)
+    lines: list[Raw] = []
+
+    def knock() -> None:
+        while len(lines) < 600:
+            try:
+                lines.append(Raw(running.port))
+            except OSError:
+                return
+
+    knocking = [threading.Thread(target=knock) for _ in range(3)]
+    for thread in knocking:
+        thread.start()
+    time.sleep(0.2)
+    with ends_within(running, AT_ONCE):
+        pass
+    for thread in knocking:
+        thread.join()
+    assert len(lines) > 20
+    for line in lines:
+        line.close()
+
+
+def test_ctrl_c_in_a_terminal_reaches_every_process_and_shows_no_traceback(operator: Operator, empty_url: str) -> None:
+    """Also at a moment when workers still start."""
+    operator.write(config_with({"default": empty_url}))
+    for pause in (0.0, 0.2, 0.5, 1.0):
+        running = operator.launch("--workers", "3", "--port", "0", session=True)
+        wait_for(lambda running=running: running.port)  # type: ignore[misc]
+        time.sleep(pause)
+        os.killpg(running.pid, signal.SIGINT)
+        assert running.end(0, timeout=10) == 0
+        assert running.log.count("Traceback") == 0, running.log
+        assert running.lines[-1] == "sync-server has ended\n"
+
+
+@BOTH
+def test_signals_that_keep_coming_do_not_disturb_the_end(operator: Operator, workers: str) -> None:
+    """Nor the end of its PostgreSQL."""
+    running = operator.serve(config_with({"default": "embedded"}, bcrypt_rounds=13), "--workers", workers)
+    call = Call(f"{running.url}/register/default", credentials())
+    time.sleep(0.1)
+    while running.process.poll() is None:
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(0.02)
+    assert running.end() == 0
+    assert call.result().status_code == 200
+    assert operator.postmasters() == []
+    assert running.faults() == []
+
+
+def test_a_server_behind_nohup_outlives_its_terminal(operator: Operator, empty_url: str) -> None:
+    operator.write(config_with({"default": empty_url}))
+    running = operator.launch("--host", "127.0.0.1", "--port", "0", before=["nohup"]).until_it_listens()
+    running.process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert register(running.url).status_code == 200
+    assert running.end() == 0
