@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,9 +40,11 @@ PARTS = 3  # changes in one push, so that a few edits make several
 
 @dataclass
 class Plan:
-    """What befalls a sync: faults by the number of the exchange, and the step at which the app crashes."""
+    """What befalls a sync. Its exchanges are counted from 0: pull, push, cancelSync, or more where there are parts or
+    repetitions; those that fetch tokens are counted apart."""
 
     faults: Mapping[int, str] = field(default_factory=dict)
+    token_faults: Mapping[int, str] = field(default_factory=dict)
     others: Mapping[int, int] = field(default_factory=dict)
     """Devices that sync before an exchange arrives, by its number."""
     crash_step: int | None = None
@@ -56,6 +59,7 @@ class Player:
     stragglers: list[Request] = field(default_factory=list)
     backup: State | None = None
     busy: bool = False
+    sent: int = 0
 
     @property
     def refreshes(self) -> bool:
@@ -93,9 +97,9 @@ class Game:
     def write(self, number: int, key: Key) -> None:
         _, player = self._tell("write", number, key)
         self.values += 1
-        player.device.save(*key, {"title": f"{self.values}"}) if key in player.device.state.rows else (
-            player.device.insert(*key, {"title": f"{self.values}"})
-        )
+        known = key in player.device.state.rows
+        edit = player.device.update if known else player.device.insert
+        edit(*key, {"title": f"{self.values}"})
 
     def delete(self, number: int, key: Key) -> None:
         _, player = self._tell("delete", number, key)
@@ -147,22 +151,29 @@ class Game:
             client.sync.stale = True
 
     def _transport(self, player: Player, plan: Plan) -> Transport:
-        exchanges = 0
+        numbers, token_numbers = itertools.count(), itertools.count()
 
         def transport(request: Request, send: Send) -> Answer:
-            nonlocal exchanges
-            number, exchanges = exchanges, exchanges + 1
-            if player.refreshes and number % 3 == len(player.stragglers) % 3:
-                player.stragglers.append(request)
-            if number in plan.others:
-                self._sync_of_another(plan.others[number])
-            fault = FAULTS.get(plan.faults.get(number, ""))
-            return fault(request, send) if fault else send(request)
+            if request.path.startswith("/login"):
+                fault = plan.token_faults.get(next(token_numbers))
+            else:
+                number = next(numbers)
+                self._keep_a_copy(player, request)
+                self._sync_of_another(plan.others.get(number))
+                fault = plan.faults.get(number)
+            return FAULTS[fault](request, send) if fault else send(request)
 
         return transport
 
-    def _sync_of_another(self, number: int) -> None:
-        if not self.players[number % len(self.players)][1].busy:
+    @staticmethod
+    def _keep_a_copy(player: Player, request: Request) -> None:
+        """Of every other request, so that it may arrive once more, much later."""
+        player.sent += 1
+        if player.refreshes and player.sent % 2:
+            player.stragglers.append(request)
+
+    def _sync_of_another(self, number: int | None) -> None:
+        if number is not None and not self.players[number % len(self.players)][1].busy:
             self.sync(number, Plan())
 
     # The end.

@@ -145,9 +145,12 @@ class EmbeddedPostgres:
 
     def _stop_postmaster(self) -> None:
         postmaster, self._postmaster = self._postmaster, None
-        if postmaster is not None and self._lock is not None:
+        if self._lock is None:
+            return
+        if postmaster is not None:
             postmaster.stop()
             _remove_socket_directory(postmaster.socket_directory)
+        _remove_socket_directory(self._socket_directory)  # of a start that failed before there was a postmaster
 
     def _release_lock(self) -> None:
         if self._lock is not None:
@@ -290,6 +293,8 @@ class EmbeddedPostgres:
             self._socket_directory = postmaster.socket_directory
             log.info("embedded_postgres_adopted", **known)
             return True
+        if self._stopping.is_set():
+            raise EmbeddedError("The embedded PostgreSQL was told to stop while it started.")
         log.warning("embedded_postgres_not_answering", **known)
         postmaster.end()
         self._postmaster = None
@@ -662,12 +667,18 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _last_lines(path: Path, offset: int) -> str:
-    """The end of what was logged after `offset`, in one line."""
+    """What matters in the end of what was logged after `offset`, in one line."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         file.seek(max(offset, size - 4096))
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
-    return " | ".join([line for line in lines if line][-5:]) or "it logged nothing"
+        return _gist(file.read()) or "it logged nothing"
+
+
+def _gist(output: bytes) -> str:
+    """The last few lines, without those that only tell the course of things if some tell of a problem."""
+    lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
+    problems = [line for line in lines if re.search(r"\b(ERROR|FATAL|PANIC|HINT|error|hint):", line)]
+    return " | ".join((problems or lines)[-5:])
 
 
 # Programs and accounts
@@ -727,8 +738,7 @@ def _run(command: Command, account: Account | None, purpose: str) -> str:
             f"The embedded PostgreSQL could not {purpose} within {INITDB_LIMIT:.0f} s: is the disk working?"
         ) from exc
     except subprocess.CalledProcessError as exc:
-        lines = [line.strip() for line in exc.stderr.decode(errors="replace").splitlines() if line.strip()]
-        reason = " | ".join(lines[-5:]) or f"{command[0]} ended with {exc.returncode}"
+        reason = _gist(exc.stderr) or f"{command[0]} ended with {exc.returncode}"
         raise EmbeddedError(f"The embedded PostgreSQL could not {purpose}: {reason}") from exc
     return str(done.stdout, "utf-8", "replace")
 

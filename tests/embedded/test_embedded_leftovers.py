@@ -182,13 +182,14 @@ def test_ctrl_c_during_a_start_leaves_no_postmaster(server: EmbeddedPostgres, st
     owner = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE))
     stack.callback(owner.kill)
     pid_file = server.directory / "postmaster.pid"
-    while not pid_file.exists():
+    while not pid_file.exists() or not pid_file.read_text():
         time.sleep(0.005)
     pid = int(pid_file.read_text().split("\n")[0])
+    stack.callback(end, pid, server.directory)
     owner.send_signal(signal.SIGINT)
     _, error = owner.communicate()
     assert b"KeyboardInterrupt" in error
-    assert not runs(pid, server.directory)
+    assert not runs(pid, server.directory), error.decode()
     assert not pid_file.exists()
 
 
@@ -368,7 +369,8 @@ def test_sharing_waits_for_an_owner_that_is_still_starting(server: EmbeddedPostg
     command = [sys.executable, "-c", OWNER, str(server.directory)]
     owner = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
     stack.callback(owner.kill)
-    while not server.directory.with_name("postgres.lock").exists():
+    lock = server.directory.with_name("postgres.lock")
+    while not lock.exists() or not lock.read_text():  # its holder's pid
         time.sleep(0.005)
     server.start(share=True)
     pid = announced(owner)

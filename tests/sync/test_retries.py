@@ -81,6 +81,19 @@ def test_g5_a_change_whose_final_answer_was_lost_is_recorded_once(user: User) ->
     assert everything(user) == before
 
 
+def test_g5_an_edit_made_after_a_lost_answer_is_not_undone_by_the_devices_own_older_version(user: User) -> None:
+    """The client keeps the insert and its date, so only the data tells the new version from the stored one."""
+    phone, tablet = user.device(), user.device()
+    phone.insert("todos", "1", {"title": "first"})
+    phone.transport = On("/push", lose_answer, times=2)
+    assert not phone.tries_to_sync()
+    phone.update("todos", "1", {"title": "second"})
+    phone.sync()
+    assert not phone.pulled
+    tablet.sync()
+    assert title(phone) == title(tablet) == "second"
+
+
 def test_g5_a_repeated_part_is_recorded_once(user: User) -> None:
     phone, tablet = user.device(clock=at(1000)), user.device(clock=at(2000))
     fill(tablet, 3, "newer row")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from device import Device, Refused
+from device import Change, Device, Refused
 from users import User, at, change, sync_all
-from wire import Crash, On, crash_after, lose_answer, meanwhile
+from wire import Answer, Crash, On, Request, crash_after, encode, lose_answer, meanwhile
 
 
 def insert(device: Device, guid: str) -> None:
@@ -216,3 +219,52 @@ def test_the_rows_of_a_device_that_registers_are_pushed(user: User) -> None:
     sync_all(late, phone)
     assert phone.state.rows == late.state.rows
     assert len(late.state.rows) == 2
+
+
+# Calls of one client that arrive at once run one after the other.
+
+
+def test_a_pull_that_arrives_while_a_push_is_running_begins_after_it(user: User) -> None:
+    phone = user.device()
+    phone.pull([])
+    user.two_minutes_pass(phone)
+    changes = [change("I", "1", 1, {"title": "milk"})]
+    with ThreadPoolExecutor(2) as pool:
+        with user.connection.transaction():
+            user.connection.execute("SELECT clock FROM sync.spaces WHERE id = %s FOR UPDATE", (user.space_id,))
+            pushing = pool.submit(send_copy, phone, "push", changes)
+            wait_until_one_waits(user)
+            pulling = pool.submit(send_copy, phone, "pull", [change("U", "2", 1)])
+            time.sleep(0.2)
+        assert pushing.result().status == pulling.result().status == 200
+    phone.push([change("U", "2", 1, {"title": "bread"})])
+    assert len(user.rows()) == 2
+
+
+def test_of_two_equal_pulls_that_arrive_at_once_one_goes_on_with_the_sync_of_the_other(user: User) -> None:
+    phone = user.device()
+    phone.sync()
+    number = user.client(phone)["sync_number"]
+    with ThreadPoolExecutor(2) as pool:
+        with user.connection.transaction():
+            user.connection.execute("SELECT id FROM sync.clients WHERE id = %s FOR UPDATE", (phone.client_id,))
+            pulls = [pool.submit(send_copy, phone, "pull", []) for _ in range(2)]
+            time.sleep(0.3)
+        assert [pull.result().status for pull in pulls] == [200, 200]
+    assert user.client(phone)["sync_number"] == number + 1
+
+
+def send_copy(phone: Device, call: str, changes: list[Change]) -> Answer:
+    """A call with the token that the device has: it is not the device that sends it at this moment."""
+    body = encode(phone.body(changes, 0, None))
+    return phone.send(Request(f"/{call}/{phone.realm}", body, f"Bearer {phone.state.access}"))
+
+
+def wait_until_one_waits(user: User) -> None:
+    """Until a transaction of the server waits for a lock that this test holds."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    for _ in range(500):
+        if user.connection.execute(waiting).fetchall():
+            return
+        time.sleep(0.01)
+    raise AssertionError("nobody waits")
