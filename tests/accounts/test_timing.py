@@ -14,8 +14,9 @@ from accounts.test_login import adopted, set_hash
 from wire import new_email
 
 TRIES = 40
-ALIKE = 1.25
-"""Times that differ by less are taken for the same: a hash that is missing, or one too many, differs by a factor of two."""
+ALIKE = 1.6
+"""Times that differ by less are taken for the same: a hash that is missing, or one too many, differs by a factor of two, and a
+busy machine by a good part of that even at its best."""
 
 
 @pytest.fixture(scope="module")
