@@ -15,8 +15,8 @@ from wire import new_email
 
 TRIES = 40
 ALIKE = 1.6
-"""Times that differ by less are taken for the same: a hash that is missing, or one too many, differs by a factor of two, and a
-busy machine by a good part of that even at its best."""
+"""Times that differ by less are taken for the same: a hash that is missing, or one too many, differs by a factor of two,
+and a busy machine by a good part of that even at its best."""
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,8 +32,15 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(tmp_path / "postgres")
+def place() -> Iterator[Path]:
+    """A directory whose name is short enough for a socket in it, however long pytest's own are."""
+    with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as name:
+        yield Path(name).resolve()
+
+
+@pytest.fixture
+def server(place: Path) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(place / "postgres")
     yield server
     server.stop()
 
@@ -110,8 +118,8 @@ def test_the_postmaster_of_a_killed_owner_is_adopted_and_stopped(server: Embedde
     assert notes(server) == ["through the adopted one"]
 
 
-def test_an_adopted_one_with_a_private_socket_directory_cleans_up(tmp_path: Path, stack: ExitStack) -> None:
-    server = EmbeddedPostgres(tmp_path / ("p" * 100))
+def test_an_adopted_one_with_a_private_socket_directory_cleans_up(place: Path, stack: ExitStack) -> None:
+    server = EmbeddedPostgres(place / ("p" * 100))
     stack.callback(server.stop)
     pid = left_by_a_killed_owner(server.directory, stack)
     server.start()
@@ -271,10 +279,10 @@ def test_a_backend_that_outlived_its_postmaster_is_ended(server: EmbeddedPostgre
 
 
 def test_a_directory_that_moved_while_its_postmaster_ran_is_used_again(
-    server: EmbeddedPostgres, stack: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: EmbeddedPostgres, stack: ExitStack, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "ANSWER_LIMIT", 0.2)
-    elsewhere = tmp_path / "elsewhere"
+    elsewhere = place / "elsewhere"
     pid = left_by_a_killed_owner(elsewhere, stack)
     elsewhere.rename(server.directory)
     server.start()
@@ -284,9 +292,9 @@ def test_a_directory_that_moved_while_its_postmaster_ran_is_used_again(
 
 
 def test_a_copy_of_a_running_cluster_leaves_the_original_alone(
-    server: EmbeddedPostgres, stack: ExitStack, tmp_path: Path
+    server: EmbeddedPostgres, stack: ExitStack, place: Path
 ) -> None:
-    original = EmbeddedPostgres(tmp_path / "original")
+    original = EmbeddedPostgres(place / "original")
     stack.callback(original.stop)
     original.start()
     write(original, "both")

@@ -4,6 +4,7 @@ import os
 import signal
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,13 @@ from sync_server import embedded
 from sync_server.embedded import EmbeddedError, EmbeddedPostgres
 
 Make = Callable[..., EmbeddedPostgres]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory whose name is short enough for a socket in it, however long pytest's own are."""
+    with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as name:
+        yield Path(name).resolve()
 
 
 @pytest.fixture
@@ -137,8 +145,8 @@ def test_names_that_postgresql_would_cut_or_owns_are_refused(make: Make, tmp_pat
         make(tmp_path / "postgres").create_database(name)
 
 
-def test_it_listens_on_a_private_socket_only_whatever_the_settings_say(make: Make, tmp_path: Path) -> None:
-    server = make(tmp_path / "postgres", listen_addresses="*", unix_socket_permissions="0777", work_mem="5MB")
+def test_it_listens_on_a_private_socket_only_whatever_the_settings_say(make: Make, place: Path) -> None:
+    server = make(place / "postgres", listen_addresses="*", unix_socket_permissions="0777", work_mem="5MB")
     server.start()
     url = server.create_database("default")
     assert ask(url, "SHOW listen_addresses") == ""
@@ -171,8 +179,8 @@ def test_a_path_that_no_socket_address_can_hold_gets_a_private_directory(make: M
     assert not socket.exists()
 
 
-def test_a_path_with_spaces_works(make: Make, tmp_path: Path) -> None:
-    server = make(tmp_path / "my own  data " / "postgres")
+def test_a_path_with_spaces_works(make: Make, place: Path) -> None:
+    server = make(place / "my own  data " / "postgres")
     server.start()
     assert ask(server.create_database("default"), "SELECT 1") == 1
 
