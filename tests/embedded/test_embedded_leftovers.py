@@ -16,8 +16,8 @@ from typing import Literal
 import psycopg
 import pytest
 
-from sync_server import embedded
-from sync_server.embedded import EmbeddedError, EmbeddedPostgres
+from sync_server.embedded import EmbeddedError, EmbeddedPostgres, find_binaries
+from sync_server.embedded.processes import PidFile
 
 OWNER = """
 import sys
@@ -124,7 +124,7 @@ def test_an_adopted_one_with_a_private_socket_directory_cleans_up(place: Path, s
     pid = left_by_a_killed_owner(server.directory, stack)
     server.start()
     assert server.pid == pid
-    socket = Path(embedded.PidFile.read(server.directory).socket_directory)  # type: ignore[union-attr]
+    socket = Path(PidFile.read(server.directory).socket_directory)  # type: ignore[union-attr]
     assert socket.exists()
     server.stop()
     assert not socket.exists()
@@ -133,8 +133,8 @@ def test_an_adopted_one_with_a_private_socket_directory_cleans_up(place: Path, s
 def test_a_leftover_that_hangs_is_ended(
     server: EmbeddedPostgres, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "ANSWER_LIMIT", 0.2)
-    monkeypatch.setattr(embedded, "IMMEDIATE_STOP_LIMIT", 0.5)
+    monkeypatch.setattr("sync_server.embedded.server.ANSWER_LIMIT", 0.2)
+    monkeypatch.setattr("sync_server.embedded.postmaster.IMMEDIATE_STOP_LIMIT", 0.5)
     pid = left_by_a_killed_owner(server.directory, stack)
     os.kill(pid, signal.SIGSTOP)
     server.start()
@@ -168,7 +168,7 @@ def test_a_recovery_may_take_longer_than_a_start(
 ) -> None:
     recovering = EmbeddedPostgres(server.directory, slow_recovery(server))
     stack.callback(recovering.stop)
-    monkeypatch.setattr(embedded, "START_LIMIT", 0.6)
+    monkeypatch.setattr("sync_server.embedded.server.START_LIMIT", 0.6)
     started = time.monotonic()
     recovering.start()
     assert time.monotonic() - started > 1
@@ -177,7 +177,7 @@ def test_a_recovery_may_take_longer_than_a_start(
 
 def test_a_recovery_without_end_is_given_up(server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
     recovering = EmbeddedPostgres(server.directory, slow_recovery(server))
-    monkeypatch.setattr(embedded, "RECOVERY_LIMIT", 0.3)
+    monkeypatch.setattr("sync_server.embedded.postmaster.RECOVERY_LIMIT", 0.3)
     with pytest.raises(EmbeddedError, match=r"did not accept connections in time: .*starting up"):
         recovering.start()
     assert not (server.directory / "postmaster.pid").exists()
@@ -222,8 +222,8 @@ def test_stop_cuts_a_start_in_another_thread_short(server: EmbeddedPostgres, sta
 
 
 def test_a_postmaster_that_does_not_stop_is_ended(server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "FAST_STOP_LIMIT", 0.2)
-    monkeypatch.setattr(embedded, "IMMEDIATE_STOP_LIMIT", 0.5)
+    monkeypatch.setattr("sync_server.embedded.postmaster.FAST_STOP_LIMIT", 0.2)
+    monkeypatch.setattr("sync_server.embedded.postmaster.IMMEDIATE_STOP_LIMIT", 0.5)
     server.start()
     write(server, "kept")
     pid = server.pid
@@ -281,7 +281,7 @@ def test_a_backend_that_outlived_its_postmaster_is_ended(server: EmbeddedPostgre
 def test_a_directory_that_moved_while_its_postmaster_ran_is_used_again(
     server: EmbeddedPostgres, stack: ExitStack, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "ANSWER_LIMIT", 0.2)
+    monkeypatch.setattr("sync_server.embedded.server.ANSWER_LIMIT", 0.2)
     elsewhere = place / "elsewhere"
     pid = left_by_a_killed_owner(elsewhere, stack)
     elsewhere.rename(server.directory)
@@ -324,7 +324,7 @@ def test_a_single_user_session_is_not_disturbed(server: EmbeddedPostgres, stack:
     server.stop()
     owner = server.directory.stat()
     root = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-    program = embedded.find_binaries() / "postgres"
+    program = find_binaries() / "postgres"
     session = stack.enter_context(
         subprocess.Popen([program, "--single", "-D", server.directory, "postgres"], cwd="/", stdin=subprocess.PIPE,
                          stdout=subprocess.PIPE, **root)  # type: ignore[call-overload]

@@ -12,7 +12,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sync_server import embedded
 from sync_server.embedded import EmbeddedError, EmbeddedPostgres
 
 Make = Callable[..., EmbeddedPostgres]
@@ -223,7 +222,7 @@ def test_the_log_holds_no_statements_and_no_values(make: Make, tmp_path: Path) -
 
 
 def test_the_log_is_rotated_when_it_is_big(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "LOG_LIMIT", 1000)
+    monkeypatch.setattr("sync_server.embedded.server.LOG_LIMIT", 1000)
     (tmp_path / "postgres.log").write_text("old" * 1000)
     server = make(tmp_path / "postgres")
     server.start()
