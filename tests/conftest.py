@@ -34,7 +34,7 @@ _OWN_ROOT = "PYTEST_DEBUG_TEMPROOT"
 
 def pytest_configure(config: pytest.Config) -> None:
     if _OWN_ROOT not in os.environ:
-        os.environ[_OWN_ROOT] = tempfile.mkdtemp(prefix="sync-server-")
+        os.environ[_OWN_ROOT] = tempfile.mkdtemp(prefix="tests-of-sync-server-")
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(_OWN_ROOT), ignore_errors=True))
 
 
@@ -111,6 +111,7 @@ def start_server(
         printed.append(line)
         if found := _LISTENS.search(line):
             return Process(directory, process, int(found[1]), config, printed)
+    process.stdout.close()
     process.wait()
     raise AssertionError(
         f"the server ended with {process.returncode}: {printed} {(directory / 'server.log').read_text()}"

@@ -122,7 +122,7 @@ async def statements_of_a_sync(url: str, device: Device, sent: bytes) -> tuple[i
     now = now_ms()
     async with await psycopg.AsyncConnection.connect(url) as connection:
         pulling, pushing = CountingTx(connection, "sync"), CountingTx(connection, "sync")
-        pull = protocol.decode_pull(sent, device.client_id, now)
+        pull = protocol.decode_pull(sent, device.client_id)
         _, page = await engine.begin_pull(pulling, device, pull, now)
         push = protocol.decode_push(sent, device.client_id, now)
         await engine.push(pushing, device, push, now, full_history=True)

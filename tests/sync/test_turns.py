@@ -51,6 +51,14 @@ def test_a_pull_while_another_sync_of_the_client_is_under_way_is_refused(user: U
     phone.push([])  # the first one goes on
 
 
+@pytest.mark.parametrize("other", [change("D", "1", 1), change("U", "1", 2), change("U", "2", 1)])
+def test_a_pull_that_differs_in_one_pending_change_is_another_one(user: User, other: Change) -> None:
+    phone = user.device()
+    phone.pull([change("U", "1", 1)])
+    with pytest.raises(Refused, match="already syncing"):
+        phone.pull([other])
+
+
 def test_syncs_of_two_clients_do_not_wait_for_each_other(user: User) -> None:
     phone, tablet = user.device(), user.device()
     phone.pull([])

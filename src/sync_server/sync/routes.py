@@ -64,7 +64,7 @@ async def _whole_or_part(
 
 async def _pull(realm: Realm, device: Device, body: bytes) -> Response[Any]:
     now = now_ms()
-    request = protocol.decode_pull(body, device.client_id, now)
+    request = protocol.decode_pull(body, device.client_id)
     under_way, first = await realm.transact(lambda tx: engine.begin_pull(tx, device, request, now))
     head = b'{"clientId":"%b","lastSync":%d,"outdatedRowsGuid":[],"data":[' % (
         str(device.client_id).encode(),
