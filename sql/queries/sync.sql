@@ -48,7 +48,7 @@ FROM (
             ORDER BY stamp, ordinal
             LIMIT %(rows)s
         ) r
-        LEFT JOIN unnest(%(tablenames)s::text[], %(rowguids)s::text[], %(client_dates)s::bigint[])
+        LEFT JOIN unnest(%(tablenames)b::text[], %(rowguids)b::text[], %(client_dates)b::bigint[])
             AS pending (tablename, rowguid, client_date)
             ON pending.tablename = r.tablename AND pending.rowguid = r.rowguid
     ) judged
@@ -78,8 +78,8 @@ SELECT clock FROM sync.spaces WHERE id = %(space_id)s FOR UPDATE;
 -- Later versions always rank higher, whatever the devices' clocks say, so what lost once never wins later.
 WITH incoming AS (
     SELECT tablename, rowguid, operation, client_date, row_data, ordinal
-    FROM unnest(%(tablenames)s::text[], %(rowguids)s::text[], %(operations)s::text[], %(client_dates)s::bigint[],
-        %(row_datas)s::text[]) WITH ORDINALITY
+    FROM unnest(%(tablenames)b::text[], %(rowguids)b::text[], %(operations)b::text[], %(client_dates)b::bigint[],
+        %(row_datas)b::text[]) WITH ORDINALITY
         AS change (tablename, rowguid, operation, client_date, row_data, ordinal)
 ),
 judged AS (

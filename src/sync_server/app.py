@@ -73,7 +73,12 @@ def create_app(config: Config, urls: dict[str, str]) -> Litestar:
         middleware=[receiving],
         exception_handlers=errors.HANDLERS,
         cors_config=CORSConfig(allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], max_age=86_400),
-        compression_config=CompressionConfig("gzip", minimum_size=_WORTH_COMPRESSING, gzip_compress_level=_GZIP_LEVEL),
+        compression_config=CompressionConfig(
+            "gzip",
+            minimum_size=_WORTH_COMPRESSING,
+            gzip_compress_level=_GZIP_LEVEL,
+            exclude=["^/login"],  # tokens hardly shrink
+        ),
         request_max_body_size=None,  # Receiving limits it
         lifespan=[lifespan],
         openapi_config=None,

@@ -32,7 +32,7 @@ def numbered(text: str) -> str:
             names.append(found[1])
         return f"${names.index(found[1]) + 1}"
 
-    return re.sub(r"%\((\w+)\)s", number, text)
+    return re.sub(r"%\((\w+)\)[sb]", number, text)
 
 
 @pytest.fixture(scope="module")
