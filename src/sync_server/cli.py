@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Collection
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 
 import click
@@ -195,6 +196,8 @@ def main() -> None:
     """The command `sync-server`. What an operator can mend is one line and exit code 1, never a traceback."""
     logs.configure()
     signals.raise_ended()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may have what the terminal cannot show
     try:
         commands.main()
     except (ConfigError, EmbeddedError, ServeError) as exc:

@@ -115,10 +115,7 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None, None, None]:
         """Like uvicorn's, but an orderly end is not followed by the signal's own effect."""
         signals.handle(self.handle_exit)
-        try:
-            yield
-        finally:
-            signals.ignore()
+        yield
 
 
 class _Application:

@@ -21,6 +21,8 @@ class Files:
     """A file system: this machine's with what was written over it, which is kept in `directory`."""
 
     directory: Path
+    shared: Mapping[str, Path] = field(default_factory=dict)
+    """Directories that lie elsewhere, by where they appear."""
 
     def __post_init__(self) -> None:
         for path in (self.upper, self.directory / "work", self.root):
@@ -28,10 +30,12 @@ class Files:
             path.chmod(0o755)  # it becomes the mode of /
 
     def copy(self, directory: Path) -> Files:
-        """A copy that shares the files' contents: for containers that may add and remove files, but not change one."""
-        directory.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["cp", "--archive", "--link", self.upper, directory / "upper"], check=True)
-        return Files(directory)
+        """A copy for a container that may not write below /opt, which stays where it is: it is big."""
+        copied = Files(directory, {"/opt": self.written("/opt")})
+        for entry in self.upper.iterdir():
+            if entry.name != "opt":
+                subprocess.run(["cp", "--archive", entry, copied.upper], check=True)
+        return copied
 
     @property
     def upper(self) -> Path:
@@ -91,17 +95,23 @@ class Container:
         try:
             yield Running(process, printed)
         finally:
-            process.kill()
-            process.wait()
+            # the end of process 1 is the end of all, and then of unshare; its --kill-child is void once the user has changed
+            for child in children(process.pid):
+                os.kill(child, signal.SIGKILL)
+            process.wait(30)
 
     def _make_mount_points(self) -> None:
         for path in (entry.partition(":")[0] for entry in self.tmpfs):
             self.files.make_directory(path)
-        for path, source in self.mounts.items():
+        for path, source in self._binds.items():
             if source.is_dir():
                 self.files.make_directory(path)
             else:
                 self.files.write(path, "")
+
+    @property
+    def _binds(self) -> dict[str, Path]:
+        return {**self.files.shared, **self.mounts}
 
     def _script(self, command: Sequence[str]) -> str:
         root = self.files.root
@@ -114,7 +124,7 @@ class Container:
                 _words("mount", "--rbind", "/dev", f"{root}/dev"),
                 _words("mount", "-t", "proc", "proc", f"{root}/proc"),
                 *(_words("mount", "-t", "tmpfs", "-o", options, "tmpfs", f"{root}{path}") for path, options in tmpfs),
-                *(_words("mount", "--bind", source, f"{root}{path}") for path, source in self.mounts.items()),
+                *(_words("mount", "--bind", source, f"{root}{path}") for path, source in self._binds.items()),
                 "exec " + _words("chroot", root, *self._privileges(), *self._command(command)),
             )
         )
@@ -161,7 +171,11 @@ class Running:
 
 
 def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """A process's children; none when it has ended."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _words(*words: str | Path) -> str:

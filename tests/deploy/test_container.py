@@ -148,6 +148,13 @@ def test_the_other_commands_work_in_the_same_container(service: Service) -> None
     assert "/data/outbox" in checked.stdout
 
 
+def test_nothing_of_a_container_is_left_behind(service: Service) -> None:
+    with service.container.start([*COMMAND, "--workers", "2"]) as running:
+        running.wait_for("listens on")
+        started = [running.first_process, *children(running.first_process)]
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
+
+
 def test_without_its_database_it_says_so_and_ends(service: Service, database: Database) -> None:
     database.stop()
     try:

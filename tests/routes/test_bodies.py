@@ -207,7 +207,8 @@ def test_a_key_that_stands_twice_is_no_mistake_of_the_server(http: Http, phone: 
 
 @pytest.mark.parametrize("call", ["pull", "push"])
 def test_a_key_in_the_readmes_form_is_refused_with_its_path(http: Http, phone: Device, call: str) -> None:
-    for value in (7, None, [], "x" * 256):
+    values: list[Any] = [7, None, [], "x" * 256]
+    for value in values:
         body = {"changes": [{"operation": "insert", "table": "todos", "data": {"guid": value}}]}
         message = refusal(http.post(f"/{call}/main", body, f"Bearer {phone.state.access}"), 400, "invalid_body")
         assert "`$.changes[0].data.guid`" in message

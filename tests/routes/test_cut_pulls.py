@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -39,10 +41,16 @@ def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedP
 @pytest.fixture(scope="module")
 def full(own_postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> tuple[Process, Device]:
     """A server that has ended, and a device with many rows there."""
-    config = {"server": {"bcrypt_rounds": 4, "grace": 1}, "db": {"realms": {"main": own_postgres.create_database("m")}}}
+    config: dict[str, Any] = {
+        "server": {"bcrypt_rounds": 4, "grace": 1},
+        "db": {"realms": {"main": own_postgres.create_database("m")}},
+    }
     process = start_server(tmp_path_factory.mktemp("server"), config)
     wire = Wire(process.url)
-    with look_into(config["db"]["realms"]["main"]) as connection, httpx.Client(base_url=process.url, timeout=60) as client:
+    with (
+        look_into(config["db"]["realms"]["main"]) as connection,
+        httpx.Client(base_url=process.url, timeout=60) as client,
+    ):
         phone = User(wire.send, "main", connection).device()
         fill(Http(client), phone, [(f"row {number}", random_text(ROW_BYTES)) for number in range(ROWS)])
         phone.fetch_token()
@@ -85,8 +93,7 @@ def test_g2_a_cut_pull_is_a_broken_answer(
         if end is stop_the_server:  # a reader who has stopped is not waited for beyond the grace
             assert installation.process.process.wait(20) == 0
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
-            for piece in pieces:
-                text += piece
+            text.extend(itertools.chain.from_iterable(pieces))
     with pytest.raises(json.JSONDecodeError):
         json.loads(text)
 

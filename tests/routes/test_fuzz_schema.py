@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
@@ -48,9 +49,12 @@ def phone(server: Server, wire: Wire, connections: dict[str, Connection]) -> Dev
 @schema.given(real=st.booleans(), begun=st.booleans())
 @schema.parametrize()
 @settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize="FUZZ_EXAMPLES" not in os.environ
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize="FUZZ_EXAMPLES" not in os.environ,
 )
-def test_every_answer_is_as_documented(case: Case, server: Server, phone: Device, real: bool, begun: bool) -> None:
+def test_every_answer_is_as_documented(case: Case[Any], server: Server, phone: Device, real: bool, begun: bool) -> None:
     """`real`: the call names the client whose token it brings, where it names one; `begun`: a sync is under way."""
     if real:
         if "clientId" in case.path_parameters:

@@ -102,7 +102,9 @@ def change_during_a_pull(server: Server, http: Http, library: Library, encoding:
 
 def test_connections_that_are_cut_between_two_pages_are_not_noticed(server: Server, library: Library) -> None:
     """Each page is a read of its own, which is tried again on another connection."""
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sync-server' AND datname = 'main'"
+    cut = """
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name = 'sync-server' AND datname = current_database()"""
     with slow_pull(server.url, library.tablet()) as answer:
         text = bytearray()
         for number, piece in enumerate(answer.iter_bytes(1024 * 1024)):

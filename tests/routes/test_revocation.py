@@ -113,7 +113,7 @@ def test_a_removed_user_leaves_nothing(world: World) -> None:
     connection = world.user.connection
     tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'sync'").fetchall()
     for table in (row["tablename"] for row in tables):
-        text = "\n".join(str(row.values()) for row in connection.execute(f"SELECT * FROM sync.{table}").fetchall())  # type: ignore[arg-type]
+        text = "\n".join(str(row.values()) for row in connection.execute(f"SELECT * FROM sync.{table}").fetchall())
         for trace in (user_id, space_id, *client_ids, world.user.email, "title of the row of " + world.user.email):
             assert trace not in text, table
 

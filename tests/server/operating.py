@@ -109,6 +109,13 @@ class Running:
         self._reader.join(5)
         return self.process.returncode
 
+    def close(self) -> None:
+        self._reader.join(5)
+        if (
+            self.process.stdout is not None and not self._reader.is_alive()
+        ):  # else a process was left behind: a test fails
+            self.process.stdout.close()
+
     def faults(self) -> list[str]:
         """What must never stand in a log."""
         return [
@@ -149,13 +156,14 @@ class Operator:
         cwd: Path | None = None,
         session: bool = False,
         before: Sequence[str] = (),
+        command: str = "serve",
         environment: Mapping[str, str] | None = None,
     ) -> Running:
-        """Start `serve` and do not wait; in a session of its own if asked for, behind the command `before`."""
+        """Start `serve` or another command, in a session of its own or behind yet another one, and do not wait."""
         log_path = self.directory / f"server-{next(self._numbers)}.log"
         with log_path.open("w") as log:
             process = subprocess.Popen(
-                [*before, *COMMAND, "serve", *arguments],
+                [*before, *COMMAND, command, *arguments],
                 cwd=cwd or self.directory,
                 env=_environment(environment),
                 stdout=subprocess.PIPE,
@@ -177,9 +185,7 @@ class Operator:
         for running in self._running:
             if running.process.poll() is None:
                 running.kill()
-            running._reader.join(5)  # noqa: SLF001
-            if running.process.stdout is not None:
-                running.process.stdout.close()
+            running.close()
         for pid in self.postmasters():
             os.kill(pid, signal.SIGQUIT)
         wait_for(lambda: not self.postmasters(), 20)
@@ -200,12 +206,12 @@ def _environment(given: Mapping[str, str] | None) -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if name not in OF_THE_SERVER}, **(given or {})}
 
 
-def wait_for(condition: Callable[[], T | None], limit: float = 20.0) -> T:
+def wait_for(condition: Callable[[], T | None], limit: float = 20.0, pause: float = 0.05) -> T:
     """Wait until `condition` is truthy; what it was then."""
     deadline = time.monotonic() + limit
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {limit} s"
-        time.sleep(0.05)
+        time.sleep(pause)
     return found
 
 

@@ -158,6 +158,16 @@ def test_a_signal_while_it_waits_for_a_migration(operator: Operator, empty_url: 
     assert running.out == "sync-server was told to end while it started\n"
 
 
+def test_a_signal_while_a_command_stops_its_postgres(operator: Operator) -> None:
+    operator.write(EMBEDDED)
+    pid_file = operator.directory / "data" / "postgres" / "postmaster.pid"
+    running = operator.launch(command="migrate")
+    wait_for(lambda: pid_file.exists() and "stopping" in pid_file.read_text(), pause=0.001)
+    assert running.end() == 0
+    assert running.out == "Realm default: up to date\n"
+    assert operator.postmasters() == []
+
+
 @pytest.mark.parametrize(
     "data_dir", ["occupied", "occupied/below", "/dev/null/data", "/proc/data"]
 )  # a file where a directory should be, and places that nobody may write to
@@ -193,6 +203,22 @@ def test_a_data_directory_with_a_long_name(operator: Operator) -> None:
     wait_for(lambda: '"embedded_postgres_died"' in running.log)
     wait_for(lambda: register(running.url, number=2).status_code == 200, SOON)
     assert running.end() == 0
+
+
+def test_a_directory_whose_name_is_no_text(operator: Operator) -> None:
+    """Bytes that are not UTF-8, as in directories of old systems."""
+    directory = operator.directory / os.fsdecode(b"caf\xe9")
+    try:
+        directory.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    running = Operator(directory).serve(EMBEDDED, environment={"PYTHONIOENCODING": "utf-8"})
+    try:
+        assert "mails are written to " in wait_for(lambda: running.out if "outbox" in running.out else "")
+        assert register(running.url).status_code == 200
+        assert running.end() == 0
+    finally:
+        running.close()
 
 
 def test_the_port_is_held_while_postgres_starts(operator: Operator) -> None:

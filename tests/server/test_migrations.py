@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -30,6 +31,7 @@ import json, sys
 from sync_server.migrations import Migration, migrate
 migrate(sys.argv[1], migrations=[Migration(*parts) for parts in json.loads(sys.argv[2])])
 """
+ASLEEP = "FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 RECORDS = "SELECT count(*) FROM sync.migrations WHERE version > 0"
 SLOW = [
     Migration(1, "0001_first", "CREATE TABLE sync.first (id integer)"),
@@ -114,13 +116,12 @@ def test_several_servers_start_at_once_on_an_empty_database(operator: Operator, 
 
 def test_killed_in_the_middle_it_leaves_nothing_half_done(empty_url: str) -> None:
     process = subprocess.Popen([sys.executable, "-c", MIGRATING, empty_url, json.dumps(SLOW)])
-    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-    wait_for(lambda: count(empty_url, sleeping) == 1)
+    wait_for(lambda: count(empty_url, f"SELECT count(*) {ASLEEP}") == 1)
     process.kill()
     process.wait()
-    with psycopg.connect(empty_url, autocommit=True) as connection:  # as the database does when it notices, by and by
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()")
-    wait_for(lambda: count(empty_url, sleeping) == 0)
+    # as the database does when it notices, by and by
+    assert count(empty_url, f"SELECT count(pg_terminate_backend(pid)) {ASLEEP}") == 1
+    wait_for(lambda: count(empty_url, f"SELECT count(*) {ASLEEP}") == 0)
     assert count(empty_url, RECORDS) == 0
     assert count(empty_url, "SELECT count(*) FROM pg_class WHERE relname IN ('first', 'second')") == 0
     quick = [SLOW[0], Migration(2, "0002_quick", "CREATE TABLE sync.second (id integer)")]
@@ -131,10 +132,15 @@ def test_others_wait_for_a_slow_one_whatever_the_timeouts_of_their_role(empty_ur
     with psycopg.connect(superuser(empty_url), autocommit=True) as connection:
         for setting in ("statement_timeout = '300ms'", "lock_timeout = '200ms'"):
             connection.execute(f'ALTER DATABASE "{database_of(empty_url)}" SET {setting}'.encode())
-    slow = [Migration(1, "0001_slow", "CREATE TABLE sync.first (id integer); SELECT pg_sleep(1.5)")]
+    slow = [Migration(1, "0001_slow", "SELECT pg_sleep(2)")]
     with multiprocessing.get_context("spawn").Pool(3) as pool:
-        applied = pool.starmap(migrations.migrate, [(empty_url, "sync", slow)] * 3, chunksize=1)
-    assert sorted(applied, key=len) == [[], [], ["0001_slow"]]
+        applying = pool.starmap_async(migrations.migrate, [(empty_url, "sync", slow)] * 3, chunksize=1)
+        seen = set()
+        while not applying.ready():
+            seen.add(count(empty_url, f"SELECT count(*) {ASLEEP}"))
+            time.sleep(0.02)
+        assert sorted(applying.get(), key=len) == [[], [], ["0001_slow"]]
+    assert seen == {0, 1}, "several applied it at the same time"
 
 
 def test_a_failing_migration_says_so_and_leaves_nothing(empty_url: str) -> None:
