@@ -81,7 +81,8 @@ def test_no_key_is_described_that_does_not_exist() -> None:
 
 def test_the_files_that_it_names_are_there() -> None:
     top = Path(__file__).parents[2]
-    for name in re.findall(r"`((?:docs|benchmarks|deploy|src)/[\w./-]+)`", README) + [
+    for name in [
+        *re.findall(r"`((?:docs|benchmarks|deploy|src)/[\w./-]+)`", README),
         "deploy/env.example",
         "start",
         "test",
