@@ -10,8 +10,9 @@ from typing import Any
 from litestar import Litestar, MediaType, Request, get
 from litestar.config.compression import CompressionConfig
 from litestar.config.cors import CORSConfig
-from litestar.datastructures import State
+from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import NamedDependency, Provide
+from litestar.types import Message, Scope
 
 from sync_server import errors, keys
 from sync_server.accounts.limits import Action, Limits
@@ -79,12 +80,19 @@ def create_app(config: Config, urls: dict[str, str]) -> Litestar:
             gzip_compress_level=_GZIP_LEVEL,
             exclude=["^/login"],  # tokens hardly shrink
         ),
+        before_send=[_allow_every_origin],
         request_max_body_size=None,  # Receiving limits it
         lifespan=[lifespan],
         openapi_config=None,
         logging_config=None,
         state=State({"stop_receiving": receiving.stop}),
     )
+
+
+async def _allow_every_origin(message: Message, _: Scope) -> None:
+    """CORS on every answer: Litestar leaves it out of those to requests without an Origin, which caches might keep."""
+    if message["type"] == "http.response.start":
+        MutableScopeHeaders.from_message(message).setdefault("Access-Control-Allow-Origin", "*")
 
 
 def _same(part: Any) -> Provide:

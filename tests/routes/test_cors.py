@@ -67,3 +67,12 @@ def test_so_may_what_is_not_a_plain_success(http: Http, phone: Device, peculiar:
         made = call(phone)
         answer = http.post(made.path.replace("/main", "/nowhere"), made.body, made.authorization)
         assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (404, "*")
+
+
+def test_it_is_on_answers_to_requests_without_an_origin_too(http: Http) -> None:
+    """A shared cache may give them to a page."""
+    for method, path in [("GET", "/"), ("GET", "/pull/main"), ("POST", "/nowhere"), ("POST", "/pull/main")]:
+        answer = http.client.request(method, path)
+        assert answer.headers.get_list("Access-Control-Allow-Origin") == ["*"], path
+        with_origin = http.client.request(method, path, headers={"Origin": ORIGIN})
+        assert with_origin.headers.get_list("Access-Control-Allow-Origin") == ["*"], path

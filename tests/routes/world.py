@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from psycopg import sql
 
 from device import Device
-from routes.calls import bearer
+from routes.forgery import claims
 from sync_server.keys import Keys
 from users import Connection, User
 
@@ -25,17 +26,18 @@ class World:
     abroad: Device
     keys: Keys
     connections: list[Connection]
+    ids: list[str] = field(default_factory=list)
+    """Of all users, spaces and clients here."""
 
-    def snapshot(self) -> dict[str, str | None]:
-        """A digest of every table of both realms. Mails are left out: they go out in their own time."""
-        names = "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'sync'"
-        found: dict[str, str | None] = {}
-        for number, connection in enumerate(self.connections):
-            tables = {row["name"] for row in connection.execute(names).fetchall()} - {"mails"}
-            assert len(tables) >= 8
-            rows = connection.execute(sql.SQL(" UNION ALL ").join(map(_digest, sorted(tables)))).fetchall()
-            found |= {f"{number} {row['name']}": row["digest"] for row in rows}
-        return found
+    def snapshot(self) -> dict[str, Any]:
+        """Both realms: how many rows each table has, and a digest of those that are of anybody here. Mails are left out:
+        they go out in their own time.
+        """
+        return {
+            f"{number} {row['name']}": (row["rows"], row["digest"])
+            for number, connection in enumerate(self.connections)
+            for row in connection.execute(_digests(connection), {"ids": self.ids}).fetchall()
+        }
 
     @property
     def secrets(self) -> list[str]:
@@ -45,9 +47,23 @@ class World:
         return [*user, *devices, self.stranger.state.email, "title of the row"]
 
 
-def _digest(table: str) -> sql.Composed:
-    whole = "SELECT {} AS name, md5(string_agg(t::text, '|' ORDER BY t::text)) AS digest FROM {} t"
-    return sql.SQL(whole).format(sql.Literal(table), sql.Identifier("sync", table))
+def _digests(connection: Connection) -> sql.Composed:
+    """One statement for all tables; each is told by its first column of these whose row it is."""
+    columns = """
+        SELECT table_name AS name, array_agg(column_name::text) AS columns FROM information_schema.columns
+        WHERE table_schema = 'sync' AND table_name <> 'mails' GROUP BY table_name"""
+    found = connection.execute(columns).fetchall()
+    assert len(found) >= 8
+    return sql.SQL(" UNION ALL ").join(_digest(table["name"], table["columns"]) for table in found)
+
+
+def _digest(table: str, columns: list[str]) -> sql.Composed:
+    whole = """
+        SELECT {} AS name, count(*) AS rows, md5(string_agg(t::text, '|' ORDER BY t::text) FILTER (WHERE {})) AS digest
+        FROM {} t"""
+    owner = next((name for name in ("space_id", "user_id", "client_id", "id") if name in columns), None)
+    ours = sql.SQL("true") if owner is None else sql.SQL("{}::text = ANY(%(ids)s)").format(sql.Identifier(owner))
+    return sql.SQL(whole).format(sql.Literal(table), ours, sql.Identifier("sync", table))
 
 
 def build(home: User, stranger: User, abroad: User, keys: Keys) -> World:
@@ -66,8 +82,9 @@ def build(home: User, stranger: User, abroad: User, keys: Keys) -> World:
         [home.connection, abroad.connection],
     )
     for device in (phone, tablet, world.stranger, world.abroad):
-        bearer(device)
         device.fetch_token()
+        token = claims(device.state.access)
+        world.ids += [token["sub"], token["cid"]]  # a user's space has the user's id
     phone.pull([], 0)
     return world
 
