@@ -9,6 +9,7 @@ import pytest
 
 from accounts.calls import Calls, Phone, Reply, at_once
 from accounts.conftest import Callers, Own
+from accounts.holding import overtake
 from accounts.test_limits import PER_ADDRESS_AND_ACCOUNT, PROXY, caller, callers, guesses, limited, phone, spray
 from sync_server.accounts.limits import network
 from wire import new_email
@@ -85,8 +86,10 @@ def test_guesses_beyond_the_limit_use_up_the_pins_tries_too(limited: Own, caller
         caller.change(phone.email, pin, "new")
     caller.forgotten(phone.email).ok  # noqa: B018 - asserts
     right = limited.outbox.pin(phone.email)
-    wrong = [f"{(int(right) + number) % 1_000_000:06}" for number in range(1, 21)]
-    at_once(*[partial(caller.change, phone.email, pin, "stolen") for pin in wrong])
+    wrong = [f"{(int(right) + number) % 1_000_000:06}" for number in range(1, 11)]
+    guesses_at_once = [partial(caller.change, phone.email, pin, "stolen") for pin in wrong]
+    dsn = limited.config["db"]["realms"]["main"]
+    overtake(dsn, "SELECT 1 FROM sync.pins FOR UPDATE", lambda: at_once(*guesses_at_once), waiting=len(wrong))
     query = "SELECT p.attempts FROM sync.pins p JOIN sync.users u ON u.id = p.user_id WHERE u.email = %s"
     assert limited.database.execute(query, (phone.email,)).fetchone() == {"attempts": 5}
 

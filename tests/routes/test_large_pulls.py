@@ -122,6 +122,29 @@ def test_a_page_that_is_just_full_ends_well(http: Http, user: User, count: int) 
     assert [row["rowguid"] for row in tablet.pull([], 0)["data"]] == guids
 
 
+@pytest.mark.parametrize("live", ["first", "in the middle", "last", None])
+def test_pages_that_have_nothing_for_the_device_are_passed_over(http: Http, user: User, live: str | None) -> None:
+    """A new device is not told of rows that were deleted before its time, however many."""
+    phone, tablet = user.device(), user.device()
+    dead = [str(number) for number in range(2 * PAGE + 1)]
+
+    def delete(guids: list[str]) -> None:
+        phone.pull([], user.clock)
+        changes = [change("D", guid, 1) for guid in guids]
+        assert http.post("/push/main", phone.body(changes, 0, 0), bearer(phone)).status_code == 200
+
+    half = len(dead) // 2 if live == "in the middle" else len(dead)
+    if live == "first":
+        fill(http, phone, [("live", "x")])
+    delete(dead[:half])
+    if live in ("in the middle", "last"):
+        fill(http, phone, [("live", "x")])
+    delete(dead[half:])
+    answer = tablet.pull([], 0)
+    assert [row["rowguid"] for row in answer["data"]] == (["live"] if live else [])
+    assert answer["lastSync"] == user.clock
+
+
 @pytest.mark.parametrize("size", [PAGE_BYTES - 1, PAGE_BYTES, PAGE_BYTES + 1, PAGE_BYTES // 2])
 def test_so_does_a_page_that_is_full_by_bytes(http: Http, user: User, size: int) -> None:
     phone, tablet = user.device(), user.device()

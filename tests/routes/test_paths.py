@@ -65,7 +65,7 @@ def test_the_server_greets(http: Http) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_an_unknown_path_is_404(http: Http, path: str, method: str) -> None:
     headers = {"Origin": ORIGIN, "Content-Type": "application/json"}
-    refusal(http.client.request(method, path, headers=headers, content=b"{}"), 404)
+    refusal(http.client.request(method, path, headers=headers, content=b"{}"), 404, "not_found")
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -96,7 +96,7 @@ def test_another_method_is_405(http: Http, phone: Device, call: str, method: str
     if method == "HEAD":
         assert (answer.status_code, answer.content) == (405, b"")
     else:
-        refusal(answer, 405)
+        refusal(answer, 405, "method_not_allowed")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])

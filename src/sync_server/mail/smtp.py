@@ -77,27 +77,43 @@ async def connect(email: Email) -> aiosmtplib.SMTP:
 
     Certificates are checked against the system's authorities, or those of SSL_CERT_FILE. Raises Away.
     """
+    client = _client(email)
     try:
-        client = aiosmtplib.SMTP(
+        async with asyncio.timeout(email.timeout):
+            await client.connect()
+            await _log_in(client, email)
+    except BaseException as exc:
+        await _hang_up(client)
+        if isinstance(exc, _ERRORS):
+            raise _away(exc) from None
+        raise
+    return client
+
+
+def _client(email: Email) -> aiosmtplib.SMTP:
+    try:
+        return aiosmtplib.SMTP(
             hostname=email.smtp,
             port=email.port,
             use_tls=_uses_tls(email),
             start_tls=_starts_tls(email),
-            timeout=None,  # one limit for all of it, here: a server that answers slowly every time hangs too
+            timeout=None,  # one limit for all of it, in connect(): a server that answers slowly every time hangs too
         )
-        async with asyncio.timeout(email.timeout):
-            await client.connect()
-            await _log_in(client, email)
-    except _ERRORS as exc:
+    except ValueError as exc:  # a host name that cannot be one
         raise _away(exc) from None
-    return client
 
 
 async def leave(client: aiosmtplib.SMTP) -> None:
     with suppress(*_ERRORS):
         async with asyncio.timeout(_QUIT_TIMEOUT):
             await client.quit()
+    await _hang_up(client)
+
+
+async def _hang_up(client: aiosmtplib.SMTP) -> None:
+    """Close the connection, and give the event loop the round in which it closes the socket: it may be its last one."""
     client.close()
+    await asyncio.sleep(0)
 
 
 def sender_refused(exc: aiosmtplib.SMTPSenderRefused) -> Away:
@@ -109,11 +125,9 @@ async def _log_in(client: aiosmtplib.SMTP, email: Email) -> None:
         if email.username:
             await client.login(email.username, email.password.reveal())
     except aiosmtplib.SMTPAuthenticationError as exc:
-        client.close()
         hint = "the server refuses email.username or email.password; some providers want a password made for apps"
         raise Away(reason(exc), hint) from None
-    except BaseException as exc:
-        client.close()
+    except aiosmtplib.SMTPException as exc:
         if type(exc) is not aiosmtplib.SMTPException:  # what the library says when there is no way to log in
             raise
         hint = "the server offers no login; leave email.username empty, or set email.security to starttls or tls"
