@@ -7,6 +7,8 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -15,6 +17,7 @@ from sync_server.embedded.problems import EmbeddedError
 from sync_server.embedded.programs import Account
 
 if sys.platform != "win32":
+    import fcntl
     import pwd
 
 log = structlog.get_logger()
@@ -42,6 +45,18 @@ def account_for(directory: Path) -> Account | None:
     return Account(owner.pw_name, owner.pw_uid, owner.pw_gid)
 
 
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Of two useradd at the same time, the second replaces the account that the first one has made, under another number."""
+    directory = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+@_one_at_a_time()
 def _service_account() -> Account:
     search = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
     for command in ((), *CREATE_ACCOUNT):
