@@ -15,6 +15,7 @@ from litestar.types import Message, Receive, Scope, Send
 from sync_server import signals
 from sync_server.app import create_app
 from sync_server.config import Config
+from sync_server.heads import Protocol
 from sync_server.workers import Workers
 
 _BACKLOG = 2048
@@ -82,7 +83,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 self._application,
-                http="httptools",
+                http=Protocol,
                 loop="auto",
                 lifespan="on",
                 log_config=None,

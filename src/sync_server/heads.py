@@ -1,0 +1,66 @@
+"""uvicorn's HTTP protocol with bounds on the head of a request, and with refusals in the agreed form."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_HEAD = 64 * 1024
+"""Bytes of a request line and headers; uvicorn itself takes any number of them into memory."""
+_HEAD_SECONDS = 60.0
+"""From a head's first byte to its last; uvicorn itself waits without end."""
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head = 0
+        self._in_head = True
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head and self._head_timer is None:
+            self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._head_is_late)
+        self._head += len(data)
+        super().data_received(data)
+        if self._in_head and self._head > _HEAD and not self.transport.is_closing():
+            self.send_400_response(f"The head of the request is longer than {_HEAD} bytes")
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        self._head = 0
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """For what is no HTTP, too."""
+        self._stop_timer()
+        body = msgspec.json.encode({"code": 400, "error": "malformed_request", "message": msg})
+        head = (
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\naccess-control-allow-origin: *\r\n"
+            b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        )
+        self.transport.write(head + body)
+        self.transport.close()
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
