@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script, no package
 """Makes the environment (.venv) of ./start and ./test, or brings it up to date.
 
 Run by a Python that may know nothing but its standard library, as `environment.py NAME [EXTRA]`: NAME is the command that
@@ -96,7 +95,7 @@ def install(extras: list[str]) -> None:
 
 def run(*command: str | Path, environment: dict[str, str] | None = None) -> None:
     variables = {**os.environ, **(environment or {})}
-    subprocess.run(command, cwd=TOP, env=variables, stdin=subprocess.DEVNULL, check=True)  # noqa: S603 - our own
+    subprocess.run(command, cwd=TOP, env=variables, stdin=subprocess.DEVNULL, check=True)
 
 
 def say(text: str) -> None:
