@@ -132,6 +132,9 @@ FROM sync.attempts
 WHERE key = ANY(%(keys)s::text[]) AND expires > %(now)s
 GROUP BY key;
 
+-- name: attempt_is_counted
+SELECT 1 FROM sync.attempts WHERE key = ANY(%(keys)s::text[]) AND item = %(item)s AND expires > %(now)s LIMIT 1;
+
 -- name: record_attempt
 INSERT INTO sync.attempts (key, item, expires)
 SELECT key, %(item)s, %(now)s + milliseconds

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from litestar import Litestar, MediaType, Request, get
+from litestar import Litestar, MediaType, Request, route
 from litestar.config.compression import CompressionConfig
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import MutableScopeHeaders, State
@@ -32,7 +32,7 @@ _WORTH_COMPRESSING = 512
 """Bytes of an answer."""
 
 
-@get("/", media_type=MediaType.TEXT)
+@route("/", http_method=["GET", "HEAD"], media_type=MediaType.TEXT)
 async def greeting() -> str:
     """Shows that the server is there."""
     return "sync-server is running"

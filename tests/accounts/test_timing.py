@@ -52,7 +52,29 @@ def test_every_wrong_pin_takes_the_same_time(slow: Own) -> None:
     slow.calls.forgotten(phone.email).ok  # noqa: B018 - asserts
     wrong = "000000" if slow.outbox.pin(phone.email) != "000000" else "111111"
     emails = [phone.email, new_email(), slow.calls.registered().email]
-    assert_alike(0.02, *[partial(slow.calls.change, email, wrong, "new") for email in emails])
+    assert_alike(0.25, *[partial(slow.calls.change, email, wrong, "new") for email in emails])
+
+
+def test_what_is_known_to_be_wrong_is_not_hashed_again(serve: Serve) -> None:
+    """Or one phone with an old password, or one guesser of PINs, holds up everybody's logins."""
+    own = serve(bcrypt_rounds=14, limits=True)
+    phone, nobody = own.calls.registered(), Phone()
+    for one in (replace(phone, password="wrong"), nobody):
+        first, *others = (own.calls.login(one).seconds for _ in range(4))
+        assert max(others) < first / 4
+    login = own.calls.login(phone)
+    assert login.error == "ok"
+    assert own.calls.change(phone.email, "123456", "new").seconds < login.seconds
+
+
+def test_a_password_that_was_wrong_once_is_tried_again_when_it_has_become_right(serve: Serve) -> None:
+    own = serve(limits=True)
+    phone = own.calls.registered()
+    later = replace(phone, password="later")
+    assert own.calls.login(later).error == "login_rejected"
+    own.calls.forgotten(phone.email).ok  # noqa: B018 - asserts
+    assert own.calls.change(phone.email, own.outbox.pin(phone.email), "later").error == "ok"
+    assert own.calls.login(later).error == "ok"
 
 
 def test_every_demand_for_a_pin_takes_the_same_time(slow: Own) -> None:

@@ -58,6 +58,8 @@ def test_the_server_greets(http: Http) -> None:
     answer = http.client.get("/")
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith("text/plain")
+    head = http.client.head("/")
+    assert (head.status_code, head.content) == (200, b"")
     assert 0 < len(answer.text) < 200
 
 

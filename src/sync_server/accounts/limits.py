@@ -16,6 +16,9 @@ from sync_server.keys import Keys
 Action = Literal["login", "register", "refresh", "forgotten", "change"]
 _QUARTER = 15 * 60_000
 _HOUR = 60 * 60_000
+_DAY = 24 * _HOUR
+_ITEM_BYTES = 16
+"""Of an attempt's digest: two attempts never share one, as that would refuse a right password."""
 
 
 class _Limit(NamedTuple):
@@ -35,7 +38,7 @@ _PER_ADDRESS: dict[Action, _Limit] = {
 _PER_ACCOUNT: dict[Action, _Limit] = {
     "login": _Limit(100, _QUARTER),
     "forgotten": _Limit(6, _HOUR),
-    "change": _Limit(30, _HOUR),
+    "change": _Limit(50, _DAY),  # PINs: a year of guessing finds one of a million with 2 %
 }
 _PER_BOTH: dict[Action, _Limit] = {"login": _Limit(20, _QUARTER)}
 
@@ -76,11 +79,15 @@ class Limits:
         counts = await tx.all(_Count, "count_attempts", {"keys": list(self._limits), "now": now})
         exceeded = [self._limits[count.key] for count in counts if count.attempts + room > self._limits[count.key].most]
         if exceeded:
-            minutes = max(limit.window for limit in exceeded) // 60_000
+            limit = max(exceeded, key=lambda limit: limit.window)
+            within = f"{limit.window // 60_000} minutes" if limit.window < _DAY else "a day"
             raise TooManyAttempts(
-                f"Too many attempts, at most {min(limit.most for limit in exceeded)} are allowed in {minutes} minutes",
-                retry_after=minutes * 60,
+                f"Too many attempts, at most {limit.most} are allowed in {within}", retry_after=limit.window // 1000
             )
+
+    async def has_counted(self, tx: Tx, now: int, *tried: str) -> bool:
+        """Whether just this attempt has been counted."""
+        return bool(await tx.value("attempt_is_counted", {**self._attempt(tried), "now": now}))
 
     async def forget(self, tx: Tx) -> None:
         """Drop what was counted for the account. The address's count stays, or whoever guesses could begin it anew."""
@@ -94,12 +101,12 @@ class Limits:
         """
         if self._limits:
             windows = [limit.window for limit in self._limits.values()]
-            item = self._digest("attempt", *tried)[:8].hex()
-            await tx.execute(
-                "record_attempt", {"keys": list(self._limits), "windows": windows, "item": item, "now": now}
-            )
+            await tx.execute("record_attempt", {**self._attempt(tried), "windows": windows, "now": now})
             await tx.execute("drop_old_attempts", {"now": now})
             await self._count(tx, now, room=0)
+
+    def _attempt(self, tried: tuple[str, ...]) -> dict[str, object]:
+        return {"keys": list(self._limits), "item": self._digest("attempt", *tried)[:_ITEM_BYTES].hex()}
 
 
 def network(address: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from sync_server.accounts import account, protocol
+from sync_server.accounts import account, guessing, protocol
 from sync_server.accounts.account import Account
 from sync_server.accounts.limits import Limits
 from sync_server.accounts.passwords import Passwords
@@ -107,10 +107,9 @@ async def _add_client(
     if sent.new_registration and known.client_owner != known.user_id:
         raise EmailTaken
     await realm.read(lambda tx: limits.check(tx, now))
-    if not await passwords.verify(sent.password, known.password_hash) or not known.active:
-        await realm.transact(lambda tx: limits.record(tx, now, sent.email, sent.password))
+    stored = known.password_hash if known.active else None
+    if not await guessing.is_right(realm, passwords, limits, sent.email, sent.password, stored, now):
         raise EmailTaken if sent.new_registration else RegistrationRejected
-    await realm.read(lambda tx: limits.check(tx, now))  # again: guesses sent at the same time were tried meanwhile
     if known.client_owner == known.user_id:
         return  # the same registration again
     if known.client_owner is not None:

@@ -63,23 +63,28 @@ async def change(
     email_key = protocol.email_key(storable(sent.email, "$.email"))
     given = f"{sent.pin:06}" if isinstance(sent.pin, int) else "".join(sent.pin.split())
     await realm.read(lambda tx: limits.check(tx, now))
-    password_hash = await passwords.hash(password)
 
-    async def attempt(tx: Tx) -> tuple[_TriedPin | None, bool]:
-        """The PIN that was tried, and whether it was right. Refusing must not undo the count of tries."""
-        digest = keys.digest("tried PIN", email_key, given).hex()
-        limit = {"email_key": email_key, "tried": digest, "lifetime": pins.LIFETIME, "tries": pins.TRIES}
-        tried = await tx.one(_TriedPin, "try_pin", limit)
-        expected = pins.pin(keys, tried.nonce if tried else "")
-        right = hmac.compare_digest(expected.encode(), given.encode(errors="replace")) and tried is not None
-        if tried and right and not tried.used:
-            await tx.execute("use_pin", {"user_id": tried.user_id})
-            await tx.execute("change_password", {"user_id": tried.user_id, "password_hash": password_hash})
-        return tried, right
-
-    tried, right = await realm.transact(attempt)
+    tried, right = await realm.transact(lambda tx: _try(tx, keys, email_key, given))
+    if right and tried is not None and not tried.used:  # only then: hashing is slow, and holds up the logins of others
+        password_hash = await passwords.hash(password)
+        tried, right = await realm.transact(lambda tx: _try(tx, keys, email_key, given, password_hash))
     if not right:  # in a transaction of its own: when this is one too many, the PIN's own count must stay
         await realm.transact(lambda tx: limits.record(tx, now, email_key, given))
     again = tried is not None and tried.used
     if not right or tried is None or (again and not await passwords.verify(password, tried.password_hash)):
         raise PinRejected
+
+
+async def _try(
+    tx: Tx, keys: Keys, email_key: str, given: str, password_hash: str | None = None
+) -> tuple[_TriedPin | None, bool]:
+    """The PIN that was tried, and whether it was right; with a hash, it is used. Refusing must not undo the count."""
+    digest = keys.digest("tried PIN", email_key, given).hex()
+    limit = {"email_key": email_key, "tried": digest, "lifetime": pins.LIFETIME, "tries": pins.TRIES}
+    tried = await tx.one(_TriedPin, "try_pin", limit)
+    expected = pins.pin(keys, tried.nonce if tried else "")
+    right = hmac.compare_digest(expected.encode(), given.encode(errors="replace")) and tried is not None
+    if tried and right and not tried.used and password_hash is not None:
+        await tx.execute("use_pin", {"user_id": tried.user_id})
+        await tx.execute("change_password", {"user_id": tried.user_id, "password_hash": password_hash})
+    return tried, right

@@ -18,6 +18,7 @@ from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.protocol import Done, LoggedIn, Registered, email_key
 from sync_server.accounts.tokens import Device, Tokens
 from sync_server.clock import now_ms
+from sync_server.errors import PinRejected
 from sync_server.keys import Keys
 from sync_server.mail.mailer import Mailer
 from sync_server.realms import Realm
@@ -25,8 +26,8 @@ from sync_server.realms import Realm
 LimitsOf = Callable[[Action, str | None], Limits]
 """The limits of an action for the caller and, where the call names one, an account."""
 
-_DEMAND_SECONDS = 0.25
-"""How long a demand for a PIN takes at least: known and unknown addresses cannot be told apart by the time."""
+_PIN_SECONDS = 0.25
+"""How long a demand for a PIN takes at least, and a wrong one: the time does not tell known addresses from unknown ones."""
 
 
 @post("/register/{realm_name:str}", status_code=200)
@@ -97,7 +98,7 @@ async def password_forgotten(
     email = bodies.decode(protocol.FORGOTTEN, body).email
     await resets.demand(realm, limits_of("forgotten", email_key(email)), email, now_ms())
     mailer.wake(realm)
-    await asyncio.sleep(begun + _DEMAND_SECONDS - time.monotonic())
+    await asyncio.sleep(begun + _PIN_SECONDS - time.monotonic())
     return Done("If the address is registered, a PIN is on its way to it")
 
 
@@ -110,8 +111,13 @@ async def password_change(
     body: RawBody,
 ) -> Done:
     """Set a new password with the mailed PIN."""
+    begun = time.monotonic()
     sent = bodies.decode(protocol.PASSWORD_CHANGE, body)
-    await resets.change(realm, passwords, keys, limits_of("change", email_key(sent.email)), sent, now_ms())
+    try:
+        await resets.change(realm, passwords, keys, limits_of("change", email_key(sent.email)), sent, now_ms())
+    except PinRejected:
+        await asyncio.sleep(begun + _PIN_SECONDS - time.monotonic())
+        raise
     return Done("The password has been changed")
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from sync_server.accounts import account
+from sync_server.accounts import account, guessing
 from sync_server.accounts.limits import Limits
 from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.protocol import LoggedIn
@@ -70,11 +70,12 @@ async def _log_in(
     """None when the stored hash changed after it was verified, as when another device of the user has just replaced it."""
     known = await account.find(realm, given.email, client)
     stored = known.password_hash if known.active else None
-    right = await passwords.verify(given.password, stored)
-    if not right or stored is None or known.user_id is None or known.client_owner != known.user_id:
-        await realm.transact(lambda tx: limits.record(tx, now, given.email, given.password))
+    right = await guessing.is_right(realm, passwords, limits, *given, stored, now)
+    if not right or stored is None or known.user_id is None:
         raise LoginRejected
-    await realm.read(lambda tx: limits.check(tx, now))  # again: guesses sent at the same time were tried meanwhile
+    if known.client_owner != known.user_id:
+        await realm.transact(lambda tx: limits.record(tx, now, *given))
+        raise LoginRejected
     better = await passwords.hash(given.password) if passwords.outdated(stored) else stored
     refresh_id = new_id()
     parameters = {

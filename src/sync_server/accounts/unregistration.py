@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import UUID
 
-from sync_server.accounts import account
+from sync_server.accounts import account, guessing
 from sync_server.accounts.limits import Limits
 from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.protocol import Unregistration
@@ -36,10 +36,8 @@ async def unregister(
     await realm.read(lambda tx: limits.check(tx, now))
     known = await account.find(realm, sent.email, client)
     stored = known.password_hash if known.user_id == device.user_id else None
-    if not await passwords.verify(sent.password, stored):
-        await realm.transact(lambda tx: limits.record(tx, now, sent.email, sent.password))
+    if not await guessing.is_right(realm, passwords, limits, sent.email, sent.password, stored, now):
         raise PasswordRejected
-    await realm.read(lambda tx: limits.check(tx, now))
     remove = _remove_user if sent.delete_remote_data else _remove_client
     await realm.transact(lambda tx: remove(tx, device))
     if sent.delete_remote_data:
