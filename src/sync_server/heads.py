@@ -10,12 +10,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _HEAD = 64 * 1024
 """Bytes of a request line and headers; uvicorn itself takes any number of them into memory."""
-_HEAD_SECONDS = 60.0
-"""From a head's first byte to its last; uvicorn itself waits without end."""
 
 
-class Protocol(HttpToolsProtocol):
+def protocol(seconds: float) -> type[HttpToolsProtocol]:
+    """Uvicorn's protocol for heads that arrive within `seconds` from their first byte; uvicorn itself waits without end."""
+    return type("Protocol", (_Protocol,), {"seconds": seconds})
+
+
+class _Protocol(HttpToolsProtocol):
     """One connection."""
+
+    seconds: float
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -25,7 +30,7 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._in_head and self._head_timer is None:
-            self._head_timer = self.loop.call_later(_HEAD_SECONDS, self._head_is_late)
+            self._head_timer = self.loop.call_later(self.seconds, self._head_is_late)
         self._head += len(data)
         super().data_received(data)
         if self._in_head and self._head > _HEAD and not self.transport.is_closing():

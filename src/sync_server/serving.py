@@ -12,10 +12,9 @@ import uvicorn
 from litestar.enums import ScopeType
 from litestar.types import Message, Receive, Scope, Send
 
-from sync_server import signals
+from sync_server import heads, signals
 from sync_server.app import create_app
 from sync_server.config import Config
-from sync_server.heads import Protocol
 from sync_server.workers import Workers
 
 _BACKLOG = 2048
@@ -83,7 +82,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 self._application,
-                http=Protocol,
+                http=heads.protocol(config.server.body_timeout),
                 loop="auto",
                 lifespan="on",
                 log_config=None,

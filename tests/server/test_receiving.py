@@ -57,9 +57,27 @@ def test_a_body_of_which_nothing_comes_is_given_up(running: Running) -> None:
 def test_a_slow_body_is_taken(running: Running) -> None:
     """The limit is on silence, not on the whole: a big push on a slow line takes as long as it takes."""
     line = Raw(running.port)
-    line.drips(request("/register/default", credentials(10)), pieces=6, pause=TIMEOUT * 0.5)
+    head, end, body = request("/register/default", credentials(10)).partition(b"\r\n\r\n")
+    line.send(head + end).drips(body, pieces=6, pause=TIMEOUT * 0.5)
     assert line.json()[0] == 200
     line.close()
+
+
+def test_a_head_that_does_not_come_to_its_end_is_given_up(running: Running) -> None:
+    """However slowly it drips; a connection that has said nothing yet may be kept for later."""
+    line, silent = Raw(running.port), Raw(running.port)
+    line.send(request("/register/default", credentials(20))[:20])
+    started = time.monotonic()
+    while time.monotonic() - started < TIMEOUT + 5:
+        try:
+            line.socket.sendall(b"x")
+        except OSError:
+            break
+        time.sleep(TIMEOUT / 10)
+    assert TIMEOUT * 0.9 < time.monotonic() - started < TIMEOUT + 4
+    assert silent.send(request("/register/default", credentials(21))).json()[0] == 200
+    line.close()
+    silent.close()
 
 
 def test_a_body_in_chunks_is_taken(running: Running) -> None:
