@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from postgres import GIVEN, PREPARED, Given, Postgres, prepare_nothing, served
 from sync_server import migrations
 from sync_server.embedded import EmbeddedPostgres
 
@@ -36,6 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if _OWN_ROOT not in os.environ:
         os.environ[_OWN_ROOT] = tempfile.mkdtemp(prefix="tests-of-sync-server-")
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(_OWN_ROOT), ignore_errors=True))
+    if not PREPARED:
+        prepare_nothing()
 
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -44,8 +47,13 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL for the whole run, quick because its data need not survive."""
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """Where the databases of the run are: a server of its own, quick because its data need not survive, or a given one."""
+    if GIVEN:
+        given = Given(GIVEN)
+        yield given
+        given.drop_databases()
+        return
     embedded = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", settings=FAST)
     embedded.start()
     yield embedded
@@ -53,7 +61,15 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 
 
 @pytest.fixture
-def database_url(postgres: EmbeddedPostgres) -> str:
+def own_postgres_only(postgres: Postgres) -> EmbeddedPostgres:
+    """For tests that reach into the server itself: its files, its socket."""
+    if not isinstance(postgres, EmbeddedPostgres):
+        pytest.skip("reaches into the tests' own PostgreSQL, not into a given one")
+    return postgres
+
+
+@pytest.fixture
+def database_url(postgres: Postgres) -> str:
     """The URL of a fresh, migrated database."""
     url = postgres.create_database(f"test_{next(_numbers)}")
     migrations.migrate(url)
@@ -94,7 +110,7 @@ def start_server(
 ) -> Process:
     """Start a server in `directory` and wait until it listens. Its port is free unless `arguments` name one."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.json").write_text(json.dumps(config))
+    (directory / "config.json").write_text(json.dumps(served(config)))
     log = (directory / "server.log").open("a")
     process = subprocess.Popen(
         [sys.executable, "-m", "sync_server.cli", "serve", "--host", "127.0.0.1", "--port", "0", *arguments],
@@ -135,7 +151,7 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def server(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real server with two realms, each on a database of its own. Without rate limits: tests are no honest devices."""
     dsns = {realm: postgres.create_database(realm) for realm in ("main", "other")}
     config = {

@@ -13,7 +13,7 @@ import pytest
 from accounts.calls import Calls
 from accounts.outbox import Outbox
 from conftest import Process, Server, start_server
-from sync_server.embedded import EmbeddedPostgres
+from postgres import Postgres
 from sync_server.keys import Keys
 from users import Connection, look_into
 
@@ -81,7 +81,7 @@ class Serve(Protocol):
 
 
 @pytest.fixture(scope="module")
-def serve(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+def serve(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Start servers of this module's own. They must end in order, and must not have made mistakes."""
     with ExitStack() as stack:
 

@@ -19,9 +19,9 @@ from accounts.conftest import Serve
 from accounts.test_refresh import claims_of
 from accounts.test_tokens import signed
 from conftest import start_server
+from postgres import Postgres
 from sync_server import keys
 from sync_server.config import Config, ConfigError, load
-from sync_server.embedded import EmbeddedPostgres
 from sync_server.keys import Keys
 
 ACCESS, REFRESH = "access-secret-" + "a" * 32, "refresh-secret-" + "r" * 32
@@ -124,7 +124,7 @@ def test_tokens_of_another_servers_keys_are_void(serve: Serve) -> None:
     assert two.calls.refresh(there.refresh).error == "ok"
 
 
-def test_tokens_outlive_the_server_process(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_tokens_outlive_the_server_process(postgres: Postgres, tmp_path: Path) -> None:
     config = {
         "server": {"bcrypt_rounds": 4},
         "db": {"realms": {"main": postgres.create_database("accounts_restarted")}},

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from conftest import Process, Server, start_server
+from postgres import Postgres
 from routes.calls import Http
 from routes.world import World, build
 from sync.conftest import connections, new_user, stranger, user, wire
-from sync_server.embedded import EmbeddedPostgres
 from sync_server.keys import Keys
 from users import Connection, User
 from wire import Wire
@@ -57,7 +57,7 @@ def world(new_world: Callable[[], World]) -> World:
 
 
 @pytest.fixture(scope="session")
-def peculiar(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+def peculiar(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A server with two realms on one database, a realm whose database is down, and a realm for the unknown ones."""
     shared = postgres.create_database("shared")
     realms = {"one": shared, "two": shared, "down": "postgresql://nobody@127.0.0.1:1/nothing"}

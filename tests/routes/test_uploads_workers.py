@@ -20,8 +20,8 @@ import pytest
 
 from conftest import Process, start_server
 from device import Device
+from postgres import Postgres
 from routes.calls import bearer
-from sync_server.embedded import EmbeddedPostgres
 from users import User, change, look_into
 from wire import Wire
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="wo
 
 
 @pytest.fixture(scope="module")
-def workers(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+def workers(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     config = {"server": {"bcrypt_rounds": 4}, "db": {"realms": {"main": postgres.create_database("workers")}}}
     process = start_server(tmp_path_factory.mktemp("workers"), config, "--workers", str(WORKERS))
     yield process

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from postgres import Postgres
 from server.operating import Operator
-from sync_server.embedded import EmbeddedPostgres
 
 _numbers = itertools.count(1)
 
@@ -22,7 +22,7 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
 
 
 @pytest.fixture
-def new_database(postgres: EmbeddedPostgres) -> Callable[[], str]:
+def new_database(postgres: Postgres) -> Callable[[], str]:
     """Make an empty database; its URL."""
     return lambda: postgres.create_database(f"operated_{next(_numbers)}")
 

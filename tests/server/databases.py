@@ -7,28 +7,22 @@ from contextlib import contextmanager
 
 import psycopg
 
+from postgres import as_role, superuser
+
 
 def count(url: str, query: str) -> int:
     with psycopg.connect(url, autocommit=True) as connection:
         return int(connection.execute(query.encode()).fetchall()[0][0])
 
 
-def superuser(url: str) -> str:
-    return url.replace("sync_server@", "postgres@", 1)
-
-
-def database_of(url: str) -> str:
-    return url.partition("?")[0].rpartition("/")[2]
-
-
 def role(url: str, name: str, *grants: str) -> str:
     """A role of its own with these rights only; the URL as that role."""
     with psycopg.connect(superuser(url), autocommit=True) as connection:
         if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone():
-            connection.execute(f"CREATE ROLE {name} LOGIN".encode())
+            connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'tests'".encode())
         for grant in grants:
             connection.execute(f"{grant} TO {name}".encode())
-    return url.replace("sync_server@", f"{name}@", 1)
+    return as_role(url, name)
 
 
 @contextmanager

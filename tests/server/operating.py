@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+from postgres import served
+
 T = TypeVar("T")
 COMMAND = [sys.executable, "-m", "sync_server.cli"]
 OF_THE_SERVER = ("PORT", "SYNC_SERVER_CONFIG", "RATE_LIMIT_DISABLE")
@@ -132,7 +134,7 @@ class Operator:
         self._numbers = itertools.count(1)
 
     def write(self, config: dict[str, Any] | str | bytes, name: str = "config.json") -> Path:
-        content = json.dumps(config) if isinstance(config, dict) else config
+        content = json.dumps(served(config)) if isinstance(config, dict) else config
         path = self.directory / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path

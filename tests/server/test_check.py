@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from mail.post_office import Loop, PostOffice
-from server.databases import count, role, superuser
+from postgres import as_role, superuser
+from server.databases import count, role
 from server.operating import Operator, config_with, free_port
 from sync_server import migrations
 from sync_server.embedded import EmbeddedPostgres
@@ -59,7 +60,7 @@ def test_it_changes_nothing(operator: Operator, empty_url: str) -> None:
 def test_several_problems_are_all_told(operator: Operator, empty_url: str) -> None:
     gone = empty_url.replace("/operated_", "/gone_")
     closed = f"postgresql://user:{PASSWORD}@127.0.0.1:{free_port()}/db"
-    nobody = empty_url.replace("sync_server@", f"nobody-at-all:{PASSWORD}@", 1)
+    nobody = as_role(empty_url, "nobody-at-all")
     email = {"smtp": "127.0.0.1", "port": free_port(), "username": "u", "password": PASSWORD, "templates": "no/such"}
     realms = {"good": empty_url, "gone": gone, "closed": closed, "nobody": nobody}
     operator.write({**config_with(realms), "email": email})
@@ -107,12 +108,12 @@ def test_templates_that_are_broken(operator: Operator, empty_url: str) -> None:
 
 
 @pytest.fixture
-def with_passwords(postgres: EmbeddedPostgres, empty_url: str) -> Iterator[Callable[[str], str]]:
+def with_passwords(own_postgres_only: EmbeddedPostgres, empty_url: str) -> Iterator[Callable[[str], str]]:
     """URLs of a user of a database that demands a password; the argument is the password."""
-    hba = postgres.directory / "pg_hba.conf"
+    hba = own_postgres_only.directory / "pg_hba.conf"
     before = hba.read_text()
     hba.write_text(f"local all needs_password scram-sha-256\nlocal all locked_out reject\n{before}")
-    admin = superuser(postgres.url("postgres"))
+    admin = superuser(own_postgres_only.url("postgres"))
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute("SELECT pg_reload_conf()")
         role(empty_url, "needs_password")

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from postgres import Postgres
 from server.calls import begin_sync, change, credentials, log_in, push, register
 from server.operating import Operator, Running, config_with, wait_for
 from server.raw import REGISTRATION, Raw, head, request
-from sync_server.embedded import EmbeddedPostgres
 
 TIMEOUT = 1.0
 
 
 @pytest.fixture(scope="module")
-def running(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     operator = Operator(tmp_path_factory.mktemp("receiving"))
     url = postgres.create_database("receiving")
     running = operator.serve(

@@ -10,11 +10,10 @@ from importlib.metadata import version
 import httpx
 import psycopg
 import pytest
-from psycopg import sql
 
+from postgres import database_of, superuser
 from server.calls import register
 from server.operating import Operator, config_with, free_port, wait_for
-from sync_server.embedded import EmbeddedPostgres
 
 SECRETS = {
     "password": "pass-w0rd-of-the-database",
@@ -41,7 +40,7 @@ def test_says_where_it_listens_and_what_it_serves(operator: Operator, new_databa
     assert running.lines[-1] == "sync-server has ended\n"
 
 
-def test_no_secret_is_ever_said_or_logged(operator: Operator, postgres: EmbeddedPostgres, empty_url: str) -> None:
+def test_no_secret_is_ever_said_or_logged(operator: Operator, empty_url: str) -> None:
     url = with_password(empty_url, SECRETS["password"])
     unreachable = f"postgresql://user:{SECRETS['password']}@127.0.0.1:{free_port()}/db"
     config = config_with(
@@ -59,7 +58,7 @@ def test_no_secret_is_ever_said_or_logged(operator: Operator, postgres: Embedded
     forgotten = httpx.post(f"{running.url}/password/default/forgotten", json={"email": "ann1@example.com"})
     assert forgotten.status_code == 200
     assert register(running.url, "down").status_code == 503
-    _cut_connections(postgres, empty_url)
+    _cut_connections(empty_url)
     assert register(running.url, number=2).status_code == 200
     wait_for(lambda: "mail" in running.log)
     assert running.end() == 0
@@ -72,12 +71,10 @@ def test_no_secret_is_ever_said_or_logged(operator: Operator, postgres: Embedded
     assert "postgresql://" not in said
 
 
-def _cut_connections(postgres: EmbeddedPostgres, url: str) -> None:
-    name = url.partition("?")[0].rpartition("/")[2]
-    superuser = postgres.url("postgres").replace("sync_server@", "postgres@", 1)
-    with psycopg.connect(superuser, autocommit=True) as connection:
-        end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = {}"
-        assert connection.execute(sql.SQL(end).format(name)).fetchall() != [(0,)]
+def _cut_connections(url: str) -> None:
+    with psycopg.connect(superuser(url), autocommit=True) as connection:
+        end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+        assert connection.execute(end, [database_of(url)]).fetchall() != [(0,)]
 
 
 @pytest.mark.parametrize(

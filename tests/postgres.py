@@ -1,0 +1,104 @@
+"""The database that the tests run on: an embedded PostgreSQL of their own, or the one that SYNC_TEST_DATABASE_URL names.
+
+SYNC_TEST_DATABASE_URL          a role that may create databases; each run makes its own there and drops them in the end
+SYNC_TEST_SUPERUSER_URL         the same server as a superuser, directly; without it the tests that need one are skipped
+SYNC_TEST_PREPARED_STATEMENTS   0 behind a pooler that does not know prepared statements
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import Any, Protocol
+
+import psycopg
+import pytest
+from psycopg import sql
+
+GIVEN = os.environ.get("SYNC_TEST_DATABASE_URL", "")
+SUPERUSER = os.environ.get("SYNC_TEST_SUPERUSER_URL", "")
+PREPARED = os.environ.get("SYNC_TEST_PREPARED_STATEMENTS", "1") != "0"
+
+
+class Postgres(Protocol):
+    """A server with databases for tests."""
+
+    def url(self, database: str) -> str:
+        """The URL of a database that `create_database` made."""
+
+    def create_database(self, name: str) -> str:
+        """Make the database if it is missing; its URL."""
+
+
+class Given:
+    """The server that SYNC_TEST_DATABASE_URL names. Several runs may use it at once: names of databases get a prefix."""
+
+    def __init__(self, url: str) -> None:
+        self._maintenance = url
+        self._prefix = f"synctest_{secrets.token_hex(4)}_"
+        self._made: list[str] = []
+
+    def url(self, database: str) -> str:
+        return with_database(self._maintenance, self._prefix + database)
+
+    def create_database(self, name: str) -> str:
+        if name not in self._made:
+            with psycopg.connect(self._maintenance, autocommit=True) as connection:
+                on_postgres = connection.info.parameter_status("crdb_version") is None
+                options = " TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'" if on_postgres else ""
+                create = sql.SQL("CREATE DATABASE {}" + options).format(sql.Identifier(self._prefix + name))
+                connection.execute(create)
+            self._made.append(name)
+        return self.url(name)
+
+    def drop_databases(self) -> None:
+        with psycopg.connect(self._maintenance, autocommit=True) as connection:
+            how = " WITH (FORCE)" if connection.info.parameter_status("crdb_version") is None else " CASCADE"
+            for name in self._made:
+                connection.execute(
+                    sql.SQL("DROP DATABASE IF EXISTS {}" + how).format(sql.Identifier(self._prefix + name))
+                )
+
+
+def with_database(url: str, database: str) -> str:
+    """`url` leading to another database of the same server."""
+    before, mark, query = url.partition("?")
+    scheme, _, rest = before.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}/{database}{mark}{query}"
+
+
+def database_of(url: str) -> str:
+    return url.partition("?")[0].rpartition("/")[2]
+
+
+def superuser(url: str) -> str:
+    """The URL of the same database as a superuser, past any pooler. Skips the test where there is none."""
+    if not GIVEN:
+        return url.replace("sync_server@", "postgres@", 1)
+    if not SUPERUSER:
+        pytest.skip("needs a superuser: set SYNC_TEST_SUPERUSER_URL")
+    return with_database(SUPERUSER, database_of(url))
+
+
+def as_role(url: str, name: str) -> str:
+    """The URL of the same database as another role, whose password is "tests" where the database asks for one."""
+    before, _, after = url.partition("@")
+    return f"{before.partition('://')[0]}://{name}:tests@{after}" if GIVEN else f"postgresql://{name}@{after}"
+
+
+def served(config: dict[str, Any]) -> dict[str, Any]:
+    """`config` with what its realms need behind the pooler under test, where they do not say so themselves."""
+    realms = config.get("db", {}).get("realms") if isinstance(config.get("db"), dict) else None
+    if PREPARED or not isinstance(realms, dict):
+        return config
+    told = {
+        name: {"url": realm, "prepared_statements": False} if isinstance(realm, str) and "://" in realm else realm
+        for name, realm in realms.items()
+    }
+    return {**config, "db": {**config["db"], "realms": told}}
+
+
+def prepare_nothing() -> None:
+    """Make the connections of the tests themselves fit for a pooler: psycopg has no setting for all of them."""
+    for kind in (psycopg.Connection, psycopg.AsyncConnection):
+        kind.connect.__func__.__kwdefaults__["prepare_threshold"] = None  # type: ignore[union-attr]
