@@ -1,3 +1,8 @@
+-- name: database_time
+-- Milliseconds since the epoch. Whatever is compared with another server's times is by the database's clock, which is the same
+-- for all of them: now() is the time when the transaction began.
+SELECT (extract(epoch FROM now()) * 1000)::bigint;
+
 -- name: find_account
 -- What is known of an address and of a clientId, one row whatever is missing.
 SELECT u.id AS user_id, u.name, u.language, u.password_hash, u.active, c.user_id AS client_owner
@@ -18,7 +23,7 @@ ON CONFLICT (email_key) DO NOTHING;
 -- No row when the clientId is in use, or the user is gone, locked or has another password since it was checked.
 -- session begins at the time, so that tokens from before a client left are void when it comes back.
 INSERT INTO sync.clients (id, user_id, details, session)
-SELECT %(client_id)s, id, %(details)s, %(session)s
+SELECT %(client_id)s, id, %(details)s, (extract(epoch FROM now()) * 1000)::bigint
 FROM sync.users
 WHERE id = %(user_id)s AND active AND password_hash = %(password_hash)s
 ON CONFLICT (id) DO NOTHING;
@@ -26,7 +31,8 @@ ON CONFLICT (id) DO NOTHING;
 -- name: begin_session
 -- A refresh token that a login replaces stays valid until the new one has been used: the login's answer may get lost.
 UPDATE sync.clients c
-SET refresh_previous = c.refresh_id, refresh_id = %(refresh_id)s, refresh_issued = %(now)s
+SET refresh_previous = c.refresh_id, refresh_id = %(refresh_id)s,
+    refresh_issued = (extract(epoch FROM now()) * 1000)::bigint
 FROM sync.users u
 WHERE c.id = %(client_id)s AND u.id = c.user_id AND u.id = %(user_id)s AND u.active
     AND u.password_hash = %(password_hash)s
@@ -36,7 +42,8 @@ RETURNING u.token_epoch AS epoch, c.session, c.sync_number;
 UPDATE sync.users SET password_hash = %(better)s WHERE id = %(user_id)s AND password_hash = %(password_hash)s;
 
 -- name: session_of_refresh
-SELECT c.refresh_id, c.refresh_issued, c.refresh_previous, c.sync_number
+SELECT c.refresh_id, c.refresh_previous, c.sync_number,
+    (extract(epoch FROM now()) * 1000)::bigint - coalesce(c.refresh_issued, 0) AS refresh_age
 FROM sync.clients c
 JOIN sync.users u ON u.id = c.user_id
 WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
@@ -44,7 +51,8 @@ WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session
 
 -- name: rotate_refresh
 UPDATE sync.clients
-SET refresh_previous = refresh_id, refresh_id = %(refresh_id)s, refresh_issued = %(now)s
+SET refresh_previous = refresh_id, refresh_id = %(refresh_id)s,
+    refresh_issued = (extract(epoch FROM now()) * 1000)::bigint
 WHERE id = %(client_id)s AND refresh_id = %(token_id)s;
 
 -- name: forget_previous_refresh
@@ -88,7 +96,7 @@ DELETE FROM sync.overridden WHERE space_id = %(space_id)s;
 DELETE FROM sync.spaces WHERE id = %(space_id)s;
 
 -- name: demand_pin
--- One live PIN per user. Its age is by the database's clock: 15 minutes must be the same for servers whose clocks differ.
+-- One live PIN per user.
 -- The same call again within a short time makes no second one, which would void the one just mailed.
 INSERT INTO sync.pins AS p (user_id, nonce, created)
 SELECT id, %(nonce)s, (extract(epoch FROM now()) * 1000)::bigint
@@ -104,7 +112,9 @@ DELETE FROM sync.mails WHERE user_id = %(user_id)s AND template = 'pin';
 
 -- name: queue_pin_mail
 INSERT INTO sync.mails (id, user_id, template, details, created, expires, next_try)
-SELECT %(mail_id)s, id, 'pin', %(details)s, %(now)s, %(expires)s, %(now)s FROM sync.users WHERE id = %(user_id)s;
+SELECT %(mail_id)s, u.id, 'pin', %(details)s, t.now, t.now + %(lifetime)s, t.now
+FROM sync.users u, (SELECT (extract(epoch FROM now()) * 1000)::bigint AS now) t
+WHERE u.id = %(user_id)s;
 
 -- name: try_pin
 -- Counts the try, right or wrong; no row when there is no live PIN or its tries are used up. The same PIN again is the same
@@ -129,20 +139,22 @@ WHERE id = %(user_id)s;
 -- name: count_attempts
 SELECT key, count(*) AS attempts
 FROM sync.attempts
-WHERE key = ANY(%(keys)s::text[]) AND expires > %(now)s
+WHERE key = ANY(%(keys)s::text[]) AND expires > (extract(epoch FROM now()) * 1000)::bigint
 GROUP BY key;
 
 -- name: attempt_is_counted
-SELECT 1 FROM sync.attempts WHERE key = ANY(%(keys)s::text[]) AND item = %(item)s AND expires > %(now)s LIMIT 1;
+SELECT 1 FROM sync.attempts
+WHERE key = ANY(%(keys)s::text[]) AND item = %(item)s AND expires > (extract(epoch FROM now()) * 1000)::bigint
+LIMIT 1;
 
 -- name: record_attempt
 INSERT INTO sync.attempts (key, item, expires)
-SELECT key, %(item)s, %(now)s + milliseconds
+SELECT key, %(item)s, (extract(epoch FROM now()) * 1000)::bigint + milliseconds
 FROM unnest(%(keys)s::text[], %(windows)s::bigint[]) AS counted (key, milliseconds)
 ON CONFLICT (key, item) DO UPDATE SET expires = excluded.expires;
 
 -- name: drop_old_attempts
-DELETE FROM sync.attempts WHERE expires <= %(now)s;
+DELETE FROM sync.attempts WHERE expires <= (extract(epoch FROM now()) * 1000)::bigint;
 
 -- name: drop_attempts
 DELETE FROM sync.attempts WHERE key = ANY(%(keys)s::text[]);

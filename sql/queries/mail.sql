@@ -1,7 +1,8 @@
 -- name: drop_expired_mails
 -- Those that no process is about to send: a lease keeps next_try ahead of now.
 DELETE FROM sync.mails
-WHERE expires <= %(now)s AND next_try <= %(now)s
+WHERE expires <= (extract(epoch FROM now()) * 1000)::bigint
+    AND next_try <= (extract(epoch FROM now()) * 1000)::bigint
 RETURNING id, template, tries, last_error;
 
 -- name: claim_mail
@@ -11,25 +12,27 @@ RETURNING id, template, tries, last_error;
 WITH due AS (
     SELECT id
     FROM sync.mails
-    WHERE next_try <= %(now)s
+    WHERE next_try <= (extract(epoch FROM now()) * 1000)::bigint
     ORDER BY next_try
     LIMIT 1
     FOR UPDATE SKIP LOCKED
 )
 UPDATE sync.mails m
-SET next_try = %(leased_until)s, tries = m.tries + 1
+SET next_try = (extract(epoch FROM now()) * 1000)::bigint + %(lease)s, tries = m.tries + 1
 FROM due, sync.users u
-WHERE m.id = due.id AND m.next_try <= %(now)s AND u.id = m.user_id
-RETURNING m.id, m.template, m.details, m.expires, m.tries, u.email, u.name, u.language;
+WHERE m.id = due.id AND m.next_try <= (extract(epoch FROM now()) * 1000)::bigint AND u.id = m.user_id
+RETURNING m.id, m.template, m.details, m.expires - (extract(epoch FROM now()) * 1000)::bigint AS good_for, m.tries,
+    u.email, u.name, u.language;
 
 -- name: postpone_mail
 -- tries tells whether the mail is still this process's own: whoever claimed it after the lease has counted on.
 UPDATE sync.mails
-SET next_try = least(%(next_try)s, expires), tries = %(tries_counted)s, last_error = %(error)s
+SET next_try = least((extract(epoch FROM now()) * 1000)::bigint + %(pause)s, expires), tries = %(tries_counted)s, last_error = %(error)s
 WHERE id = %(id)s AND tries = %(tries)s;
 
 -- name: remove_mail
 DELETE FROM sync.mails WHERE id = %(id)s;
 
 -- name: next_mail
-SELECT min(next_try) FROM sync.mails;
+-- Milliseconds from now; no value when the queue is empty.
+SELECT min(next_try) - (extract(epoch FROM now()) * 1000)::bigint FROM sync.mails;

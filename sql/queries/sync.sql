@@ -1,7 +1,8 @@
 -- name: client_of_pull
 -- The token's claims are checked here, so that a revoked token ends at once. The row's lock makes the calls of one client
 -- run one after the other. The space is only read: a clock that a push is just moving on is one that this pull need not see.
-SELECT u.space_id, s.clock, c.first_stamp, c.sync_to, c.sync_started, c.sync_digest
+SELECT u.space_id, s.clock, c.first_stamp, c.sync_to, c.sync_digest,
+    (extract(epoch FROM now()) * 1000)::bigint - c.sync_started AS sync_age
 FROM sync.clients c
 JOIN sync.users u ON u.id = c.user_id
 JOIN sync.spaces s ON s.id = u.space_id
@@ -11,8 +12,8 @@ FOR UPDATE OF c;
 
 -- name: begin_sync
 UPDATE sync.clients
-SET sync_number = sync_number + 1, sync_from = %(from_)s, sync_to = %(to)s, sync_started = %(now)s,
-    sync_digest = %(digest)s, sync_token = %(token_id)s, first_stamp = coalesce(first_stamp, %(to)s)
+SET sync_number = sync_number + 1, sync_from = %(from_)s, sync_to = %(to)s,
+    sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s, first_stamp = coalesce(first_stamp, %(to)s)
 WHERE id = %(client_id)s;
 
 -- name: plan_by_index
@@ -66,7 +67,8 @@ FOR UPDATE OF c;
 
 -- name: lock_space
 -- Pushes of one space run one after the other, so stamps become visible in the order in which they are handed out (G2).
-SELECT clock FROM sync.spaces WHERE id = %(space_id)s FOR UPDATE;
+-- now is the database's time, the same for every server: ranks, which are bounded by it, must compare (G4).
+SELECT clock, (extract(epoch FROM now()) * 1000)::bigint AS now FROM sync.spaces WHERE id = %(space_id)s FOR UPDATE;
 
 -- name: store_changes
 -- The rule of a push, for all its changes at once. verdict:
@@ -171,7 +173,8 @@ WHERE s.id = %(space_id)s;
 -- name: finish_sync
 UPDATE sync.clients
 SET sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL,
-    push_digest = %(digest)s, push_answer = %(cursor)s, last_sync = %(now)s, last_error = NULL
+    push_digest = %(digest)s, push_answer = %(cursor)s, last_error = NULL,
+    last_sync = (extract(epoch FROM now()) * 1000)::bigint
 WHERE id = %(client_id)s;
 
 -- name: cancel_sync

@@ -2,7 +2,7 @@
 -- The lock makes the parts of one upload arrive one after the other, so that exactly one of them finds it complete, whichever
 -- workers they reach.
 INSERT INTO sync.uploads (client_id, call, sync_id, chunks, touched)
-VALUES (%(client_id)s, %(call)s, %(sync_id)s, %(chunks)s, %(now)s)
+VALUES (%(client_id)s, %(call)s, %(sync_id)s, %(chunks)s, (extract(epoch FROM now()) * 1000)::bigint)
 ON CONFLICT (client_id, call, sync_id) DO UPDATE SET touched = excluded.touched
 RETURNING chunks;
 
@@ -35,7 +35,7 @@ ORDER BY chunk_index;
 
 -- name: drop_old_uploads
 -- Abandoned ones of any client.
-DELETE FROM sync.uploads WHERE touched < %(before)s;
+DELETE FROM sync.uploads WHERE touched < (extract(epoch FROM now()) * 1000)::bigint - %(lifetime)s;
 
 -- name: drop_surplus_uploads
 -- The oldest make room, so that abandoned uploads never block a device.

@@ -19,9 +19,9 @@ import structlog
 import trustme
 from psycopg.rows import dict_row
 
+from device import wall_clock
 from mail.post_office import Loop, PostOffice
 from sync_server.accounts import pins
-from sync_server.clock import now_ms
 from sync_server.config import Config, Database, Email, RealmSettings, Secret
 from sync_server.keys import Keys
 from sync_server.mail.mailer import Mailer
@@ -60,7 +60,7 @@ class Queue:
         realm: str | None = None,
     ) -> Queued:
         """A user who asked for a PIN; the mail is due now."""
-        mail_id, nonce, now = uuid4(), pins.new_nonce(), now_ms()
+        mail_id, nonce, now = uuid4(), pins.new_nonce(), wall_clock()
         email = email or f"ann.{mail_id.hex[:12]}@example.com"
         user_id = self._user(email, name, language)
         details = {"nonce": nonce} | ({"realm": realm} if realm else {})

@@ -13,7 +13,6 @@ from mail.conftest import QUICK, House, Logged, Offices, Queue
 from mail.post_office import Gate, Loop
 from postgres import Postgres
 from sync_server import migrations
-from sync_server.clock import now_ms
 from sync_server.mail import queue as queue_rules
 from sync_server.mail.pace import Pace
 from sync_server.realms import Realms
@@ -186,7 +185,7 @@ def test_a_mail_of_a_process_that_died_goes_out_when_its_lease_ends(
 
     async def work() -> None:
         realms = Realms(house.config(office), house.urls)
-        claimed = await realms.get("main").transact(lambda tx: queue_rules.claim(tx, now_ms(), 1500))
+        claimed = await realms.get("main").transact(lambda tx: queue_rules.claim(tx, 1500))
         assert claimed
         await realms.close()
         async with house.mailer(house.config(office)) as running:

@@ -49,3 +49,16 @@ def test_the_engine_opens_no_transaction() -> None:
 def test_every_module_says_what_it_is(path: Path) -> None:
     text = path.read_text()
     assert not text.strip() or ast.get_docstring(ast.parse(text))
+
+
+OWN_TIME = {"tokens.py", "sessions.py", "messages.py", "outbox.py", "cluster.py"}
+"""Tokens' lives and the time that a login's answer quotes, the date of a mail, names of files: nothing that several servers
+compare, or, as with tokens, nothing where an hour matters."""
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.name not in OWN_TIME], ids=lambda path: path.stem)
+def test_what_several_servers_share_is_timed_by_the_database(path: Path) -> None:
+    """Servers' clocks differ. (Durations within a process are `time.monotonic`.)"""
+    clocks = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
+    nodes = ast.walk(ast.parse(path.read_text()))
+    assert not {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)} & clocks

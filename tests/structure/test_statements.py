@@ -16,7 +16,6 @@ import pytest
 from postgres import Postgres
 from sync_server import migrations
 from sync_server.accounts.tokens import Device
-from sync_server.clock import now_ms
 from sync_server.database import Tx, queries, sql_directory
 from sync_server.sync import engine, protocol
 
@@ -122,13 +121,12 @@ def body(device: Device, rows: int, *, base: int = 0) -> bytes:
 
 async def statements_of_a_sync(url: str, device: Device, sent: bytes) -> tuple[int, int, int]:
     """Statements of the pull, those of the push, and the rows that were pulled."""
-    now = now_ms()
     async with await psycopg.AsyncConnection.connect(url) as connection:
         pulling, pushing = CountingTx(connection, "sync"), CountingTx(connection, "sync")
         pull = protocol.decode_pull(sent, device.client_id)
-        _, page = await engine.begin_pull(pulling, device, pull, now)
-        push = protocol.decode_push(sent, device.client_id, now)
-        await engine.push(pushing, device, push, now, full_history=True)
+        _, page = await engine.begin_pull(pulling, device, pull)
+        push = protocol.decode_push(sent, device.client_id)
+        await engine.push(pushing, device, push, full_history=True)
     return pulling.count, pushing.count, len(page.rows)
 
 

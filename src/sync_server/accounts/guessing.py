@@ -8,7 +8,7 @@ from sync_server.realms import Realm
 
 
 async def is_right(
-    realm: Realm, passwords: Passwords, limits: Limits, email: str, password: str, stored: str | None, now: int
+    realm: Realm, passwords: Passwords, limits: Limits, email: str, password: str, stored: str | None
 ) -> bool:
     """Whether `password` belongs to the `stored` hash; without one it does not, and that takes as long.
 
@@ -16,10 +16,10 @@ async def is_right(
     day must not hold up the logins of others. Raises TooManyAttempts.
     """
     tried = (email, password, stored or "")
-    if await realm.read(lambda tx: limits.has_counted(tx, now, *tried)):
+    if await realm.read(lambda tx: limits.has_counted(tx, *tried)):
         return False
     if not await passwords.verify(password, stored):
-        await realm.transact(lambda tx: limits.record(tx, now, *tried))
+        await realm.transact(lambda tx: limits.record(tx, *tried))
         return False
-    await realm.read(lambda tx: limits.check(tx, now))  # again: guesses sent at the same time were tried meanwhile
+    await realm.read(limits.check)  # again: guesses sent at the same time were tried meanwhile
     return True

@@ -69,14 +69,14 @@ class Limits:
                 if parts[1]:
                     self._of_account.append(key)
 
-    async def check(self, tx: Tx, now: int) -> None:
+    async def check(self, tx: Tx) -> None:
         """Raises TooManyAttempts when a limit has been reached."""
-        await self._count(tx, now, room=1)
+        await self._count(tx, room=1)
 
-    async def _count(self, tx: Tx, now: int, room: int) -> None:
+    async def _count(self, tx: Tx, room: int) -> None:
         if not self._limits:
             return
-        counts = await tx.all(_Count, "count_attempts", {"keys": list(self._limits), "now": now})
+        counts = await tx.all(_Count, "count_attempts", {"keys": list(self._limits)})
         exceeded = [self._limits[count.key] for count in counts if count.attempts + room > self._limits[count.key].most]
         if exceeded:
             limit = max(exceeded, key=lambda limit: limit.window)
@@ -85,25 +85,25 @@ class Limits:
                 f"Too many attempts, at most {limit.most} are allowed in {within}", retry_after=limit.window // 1000
             )
 
-    async def has_counted(self, tx: Tx, now: int, *tried: str) -> bool:
+    async def has_counted(self, tx: Tx, *tried: str) -> bool:
         """Whether just this attempt has been counted."""
-        return bool(await tx.value("attempt_is_counted", {**self._attempt(tried), "now": now}))
+        return bool(await tx.value("attempt_is_counted", self._attempt(tried)))
 
     async def forget(self, tx: Tx) -> None:
         """Drop what was counted for the account. The address's count stays, or whoever guesses could begin it anew."""
         if self._of_account:
             await tx.execute("drop_attempts", {"keys": self._of_account})
 
-    async def record(self, tx: Tx, now: int, *tried: str) -> None:
+    async def record(self, tx: Tx, *tried: str) -> None:
         """Count an attempt; the same one again (`tried`, kept as a short digest) is not counted twice.
 
         Raises TooManyAttempts when it is one too many: of guesses sent at the same time all may have passed `check`.
         """
         if self._limits:
             windows = [limit.window for limit in self._limits.values()]
-            await tx.execute("record_attempt", {**self._attempt(tried), "windows": windows, "now": now})
-            await tx.execute("drop_old_attempts", {"now": now})
-            await self._count(tx, now, room=0)
+            await tx.execute("record_attempt", {**self._attempt(tried), "windows": windows})
+            await tx.execute("drop_old_attempts", {})
+            await self._count(tx, room=0)
 
     def _attempt(self, tried: tuple[str, ...]) -> dict[str, object]:
         return {"keys": list(self._limits), "item": self._digest("attempt", *tried)[:_ITEM_BYTES].hex()}

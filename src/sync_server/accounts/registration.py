@@ -23,7 +23,7 @@ class _Raced(Exception):
 
 
 async def register(
-    realm: Realm, passwords: Passwords, making: Limits, joining: Limits, sent: Registration, now: int
+    realm: Realm, passwords: Passwords, making: Limits, joining: Limits, sent: Registration
 ) -> RegisteredUser:
     """Make a user and a client, or add a client to a user; the same registration again succeeds again.
 
@@ -36,20 +36,19 @@ async def register(
         "details": protocol.details(sent.client_description),
         "name": storable(sent.name or "", "$.name"),
         "language": None if sent.language is None else storable(sent.language, "$.language"),
-        "session": now,
     }
     for _ in range(_RACES):
         known = await account.find(realm, sent.email, client)
         try:
             if known.user_id is None:
-                await _make_user(realm, passwords, making, sent, known, wanted, now)
+                await _make_user(realm, passwords, making, sent, known, wanted)
             else:
-                await _add_client(realm, passwords, joining, sent, known, wanted, now)
+                await _add_client(realm, passwords, joining, sent, known, wanted)
         except _Raced:
             continue
         except (EmailTaken, EmailUnknown):
-            await realm.read(lambda tx: making.check(tx, now))
-            await realm.transact(lambda tx: making.record(tx, now, protocol.email_key(sent.email)))
+            await realm.read(making.check)
+            await realm.transact(lambda tx: making.record(tx, protocol.email_key(sent.email)))
             raise
         return RegisteredUser(
             name=(wanted["name"] if known.user_id is None else known.name) or "",
@@ -69,7 +68,6 @@ async def _make_user(
     sent: Registration,
     known: Account,
     wanted: dict[str, Any],
-    now: int,
 ) -> None:
     if sent.new_registration is False:
         raise EmailUnknown
@@ -77,7 +75,7 @@ async def _make_user(
     password = protocol.new_password(sent.password, "$.password")
     if known.client_owner is not None:
         raise ClientTaken
-    await realm.read(lambda tx: limits.check(tx, now))
+    await realm.read(limits.check)
     user = {
         **wanted,
         "user_id": uuid4(),
@@ -90,7 +88,7 @@ async def _make_user(
         await tx.execute("create_space", user)
         if not await tx.execute("create_user", user) or not await tx.execute("create_client", user):
             raise _Raced
-        await limits.record(tx, now, protocol.email_key(email))
+        await limits.record(tx, protocol.email_key(email))
 
     await realm.transact(create)
 
@@ -102,13 +100,12 @@ async def _add_client(
     sent: Registration,
     known: Account,
     wanted: dict[str, Any],
-    now: int,
 ) -> None:
     if sent.new_registration and known.client_owner != known.user_id:
         raise EmailTaken
-    await realm.read(lambda tx: limits.check(tx, now))
+    await realm.read(limits.check)
     stored = known.password_hash if known.active else None
-    if not await guessing.is_right(realm, passwords, limits, sent.email, sent.password, stored, now):
+    if not await guessing.is_right(realm, passwords, limits, sent.email, sent.password, stored):
         raise EmailTaken if sent.new_registration else RegistrationRejected
     if known.client_owner == known.user_id:
         return  # the same registration again

@@ -26,34 +26,32 @@ class _TriedPin(NamedTuple):
     password_hash: str
 
 
-async def demand(realm: Realm, limits: Limits, email: str, now: int) -> None:
+async def demand(realm: Realm, limits: Limits, email: str) -> None:
     """Queue a mail with a new PIN, if there is such a user. Raises TooManyAttempts, for unknown addresses too."""
     nonce = pins.new_nonce()
     email_key = protocol.email_key(storable(email, "$.email"))
     parameters = {
         "email_key": email_key,
         "nonce": nonce,
-        "now": now,
         "tries": pins.TRIES,
         "repeat": pins.REPEAT,
-        "expires": now + pins.LIFETIME,
+        "lifetime": pins.LIFETIME,
         "mail_id": uuid4(),
         "details": msgspec.json.encode({"nonce": nonce, "realm": realm.name}).decode(),
     }
 
     async def queue(tx: Tx) -> None:
         user_id = await tx.value("demand_pin", parameters)
-        await limits.record(tx, now, email_key, str(now // pins.REPEAT))  # the same call again does not count
+        minute = await tx.value("database_time", {}) // pins.REPEAT
+        await limits.record(tx, email_key, str(minute))  # the same call again does not count
         await tx.execute("drop_pin_mails", {"user_id": user_id})
         await tx.execute("queue_pin_mail", {**parameters, "user_id": user_id})
 
-    await realm.read(lambda tx: limits.check(tx, now))
+    await realm.read(limits.check)
     await realm.transact(queue)
 
 
-async def change(
-    realm: Realm, passwords: Passwords, keys: Keys, limits: Limits, sent: PasswordChange, now: int
-) -> None:
+async def change(realm: Realm, passwords: Passwords, keys: Keys, limits: Limits, sent: PasswordChange) -> None:
     """Set a new password with the PIN, which is used up; every token of the user is void from then on.
 
     The same call again, as after a lost answer, succeeds again. Raises PinRejected, TooManyAttempts, InvalidBody.
@@ -62,14 +60,14 @@ async def change(
     password = protocol.new_password(sent_password, "$.password")
     email_key = protocol.email_key(storable(sent.email, "$.email"))
     given = f"{sent.pin:06}" if isinstance(sent.pin, int) else "".join(sent.pin.split())
-    await realm.read(lambda tx: limits.check(tx, now))
+    await realm.read(limits.check)
 
     tried, right = await realm.transact(lambda tx: _try(tx, keys, email_key, given))
     if right and tried is not None and not tried.used:  # only then: hashing is slow, and holds up the logins of others
         password_hash = await passwords.hash(password)
         tried, right = await realm.transact(lambda tx: _try(tx, keys, email_key, given, password_hash))
     if not right:  # in a transaction of its own: when this is one too many, the PIN's own count must stay
-        await realm.transact(lambda tx: limits.record(tx, now, email_key, given))
+        await realm.transact(lambda tx: limits.record(tx, email_key, given))
     again = tried is not None and tried.used
     if not right or tried is None or (again and not await passwords.verify(password, tried.password_hash)):
         raise PinRejected

@@ -17,7 +17,6 @@ from sync_server.accounts.limits import Action, Limits
 from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.protocol import Done, LoggedIn, Registered, email_key
 from sync_server.accounts.tokens import Device, Tokens
-from sync_server.clock import now_ms
 from sync_server.errors import PinRejected
 from sync_server.keys import Keys
 from sync_server.mail.mailer import Mailer
@@ -40,7 +39,7 @@ async def register(
     """Make a user and a client, or add a client to a user."""
     sent = bodies.decode(protocol.REGISTRATION, body)
     making, joining = limits_of("register", None), limits_of("login", email_key(sent.email))
-    return Registered(await registration.register(realm, passwords, making, joining, sent, now_ms()))
+    return Registered(await registration.register(realm, passwords, making, joining, sent))
 
 
 @post("/login/{realm_name:str}", status_code=200)
@@ -56,7 +55,7 @@ async def login(
     given = sessions.credentials(request.headers.get("authorization"))
     client = protocol.login_client(body)
     limits = limits_of("login", email_key(given.email))
-    return await sessions.login(realm, passwords, tokens, limits, given, client, now_ms())
+    return await sessions.login(realm, passwords, tokens, limits, given, client)
 
 
 @post("/login/{realm_name:str}/refreshToken", status_code=200)
@@ -68,7 +67,7 @@ async def refresh_token(
 ) -> LoggedIn:
     """New tokens for a refresh token."""
     sent = bodies.decode(protocol.REFRESH, body)
-    return await sessions.refresh(realm, tokens, limits_of("refresh", None), sent.refresh_token, now_ms())
+    return await sessions.refresh(realm, tokens, limits_of("refresh", None), sent.refresh_token)
 
 
 @post("/unregister/{realm_name:str}", status_code=200)
@@ -82,7 +81,7 @@ async def unregister(
     """Remove the client, or the user with everything stored for them."""
     sent = bodies.decode(protocol.UNREGISTRATION, body)
     limits = limits_of("login", email_key(sent.email))
-    await unregistration.unregister(realm, passwords, limits, device, sent, now_ms())
+    await unregistration.unregister(realm, passwords, limits, device, sent)
     return Done("User and data removed" if sent.delete_remote_data else "Client removed")
 
 
@@ -96,7 +95,7 @@ async def password_forgotten(
     """Mail a PIN; the answer is the same whether there is such a user or not."""
     begun = time.monotonic()
     email = bodies.decode(protocol.FORGOTTEN, body).email
-    await resets.demand(realm, limits_of("forgotten", email_key(email)), email, now_ms())
+    await resets.demand(realm, limits_of("forgotten", email_key(email)), email)
     mailer.wake(realm)
     await asyncio.sleep(begun + _PIN_SECONDS - time.monotonic())
     return Done("If the address is registered, a PIN is on its way to it")
@@ -114,7 +113,7 @@ async def password_change(
     begun = time.monotonic()
     sent = bodies.decode(protocol.PASSWORD_CHANGE, body)
     try:
-        await resets.change(realm, passwords, keys, limits_of("change", email_key(sent.email)), sent, now_ms())
+        await resets.change(realm, passwords, keys, limits_of("change", email_key(sent.email)), sent)
     except PinRejected:
         await asyncio.sleep(begun + _PIN_SECONDS - time.monotonic())
         raise

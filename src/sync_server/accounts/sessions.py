@@ -36,9 +36,9 @@ class _Session(NamedTuple):
 
 class _RefreshState(NamedTuple):
     refresh_id: str | None
-    refresh_issued: int | None
     refresh_previous: str | None
     sync_number: int
+    refresh_age: int
 
 
 def credentials(authorization: str | None) -> Credentials:
@@ -54,27 +54,27 @@ def credentials(authorization: str | None) -> Credentials:
 
 
 async def login(
-    realm: Realm, passwords: Passwords, tokens: Tokens, limits: Limits, given: Credentials, client: UUID, now: int
+    realm: Realm, passwords: Passwords, tokens: Tokens, limits: Limits, given: Credentials, client: UUID
 ) -> LoggedIn:
     """Begin or renew a client's session. Raises LoginRejected, whatever is wrong; TooManyAttempts."""
-    await realm.read(lambda tx: limits.check(tx, now))
+    await realm.read(limits.check)
     for _ in range(_RACES):
-        if answer := await _log_in(realm, passwords, tokens, limits, given, client, now):
+        if answer := await _log_in(realm, passwords, tokens, limits, given, client):
             return answer
     raise LoginRejected
 
 
 async def _log_in(
-    realm: Realm, passwords: Passwords, tokens: Tokens, limits: Limits, given: Credentials, client: UUID, now: int
+    realm: Realm, passwords: Passwords, tokens: Tokens, limits: Limits, given: Credentials, client: UUID
 ) -> LoggedIn | None:
     """None when the stored hash changed after it was verified, as when another device of the user has just replaced it."""
     known = await account.find(realm, given.email, client)
     stored = known.password_hash if known.active else None
-    right = await guessing.is_right(realm, passwords, limits, *given, stored, now)
+    right = await guessing.is_right(realm, passwords, limits, *given, stored)
     if not right or stored is None or known.user_id is None:
         raise LoginRejected
     if known.client_owner != known.user_id:
-        await realm.transact(lambda tx: limits.record(tx, now, *given))
+        await realm.transact(lambda tx: limits.record(tx, *given))
         raise LoginRejected
     better = await passwords.hash(given.password) if passwords.outdated(stored) else stored
     refresh_id = new_id()
@@ -83,7 +83,6 @@ async def _log_in(
         "user_id": known.user_id,
         "password_hash": better,
         "refresh_id": refresh_id,
-        "now": now,
     }
     if better != stored:
         improved = {**parameters, "better": better, "password_hash": stored}
@@ -95,23 +94,23 @@ async def _log_in(
     return _answer(tokens, device, refresh_id)
 
 
-async def refresh(realm: Realm, tokens: Tokens, limits: Limits, token: str, now: int) -> LoggedIn:
+async def refresh(realm: Realm, tokens: Tokens, limits: Limits, token: str) -> LoggedIn:
     """New tokens for a client. Nothing is written unless the refresh token is due for rotation. Raises TokenRejected."""
     try:
         device = tokens.read("refresh", realm.name, token)
         state = await realm.read(lambda tx: tx.one(_RefreshState, "session_of_refresh", device.parameters))
         if state is None:
             raise TokenRejected
-        refresh_id = await _next_refresh(realm, device, state, now)
+        refresh_id = await _next_refresh(realm, device, state)
     except TokenRejected:
-        await realm.read(lambda tx: limits.check(tx, now))
-        await realm.transact(lambda tx: limits.record(tx, now, token))
+        await realm.read(limits.check)
+        await realm.transact(lambda tx: limits.record(tx, token))
         raise
     renewed = msgspec.structs.replace(device, sync_number=state.sync_number, token_id=new_id())
     return _answer(tokens, renewed, refresh_id)
 
 
-async def _next_refresh(realm: Realm, device: Device, state: _RefreshState, now: int) -> str:
+async def _next_refresh(realm: Realm, device: Device, state: _RefreshState) -> str:
     """The id of the refresh token that the answer carries.
 
     The present token is replaced every few minutes; the one before stays valid until its successor is used, so a lost
@@ -123,8 +122,8 @@ async def _next_refresh(realm: Realm, device: Device, state: _RefreshState, now:
     if device.token_id != state.refresh_id:
         await realm.transact(lambda tx: tx.execute("end_session", device.parameters))
         raise TokenRejected
-    if now - (state.refresh_issued or 0) >= ROTATION:
-        rotated = {**device.parameters, "refresh_id": new_id(), "now": now}
+    if abs(state.refresh_age) >= ROTATION:
+        rotated = {**device.parameters, "refresh_id": new_id()}
         if await realm.transact(lambda tx: tx.execute("rotate_refresh", rotated)):
             return str(rotated["refresh_id"])
         return device.token_id  # the same call at the same time has rotated it; this one is the previous now

@@ -21,9 +21,7 @@ class _Space(NamedTuple):
     shared: bool
 
 
-async def unregister(
-    realm: Realm, passwords: Passwords, limits: Limits, device: Device, sent: Unregistration, now: int
-) -> None:
+async def unregister(realm: Realm, passwords: Passwords, limits: Limits, device: Device, sent: Unregistration) -> None:
     """Remove the client of the token; with `deleteRemoteData` the user and everything stored for them.
 
     Raises PasswordRejected, ClientMismatch, TokenRejected, TooManyAttempts.
@@ -33,10 +31,10 @@ async def unregister(
         raise ClientMismatch
     if not await realm.read(lambda tx: tx.value("client_is_known", device.parameters)):
         raise TokenRejected
-    await realm.read(lambda tx: limits.check(tx, now))
+    await realm.read(limits.check)
     known = await account.find(realm, sent.email, client)
     stored = known.password_hash if known.user_id == device.user_id else None
-    if not await guessing.is_right(realm, passwords, limits, sent.email, sent.password, stored, now):
+    if not await guessing.is_right(realm, passwords, limits, sent.email, sent.password, stored):
         raise PasswordRejected
     remove = _remove_user if sent.delete_remote_data else _remove_client
     await realm.transact(lambda tx: remove(tx, device))

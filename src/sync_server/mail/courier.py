@@ -16,7 +16,6 @@ from uuid import UUID
 
 import structlog
 
-from sync_server.clock import now_ms
 from sync_server.config import Config
 from sync_server.database import Tx
 from sync_server.errors import Unavailable
@@ -111,16 +110,15 @@ class Courier:
         if due is None:
             return self._pace.watching if time.monotonic() < self._watched_until else None
         self._watch()
-        return max(self._pace.shortest, min(self._pace.watching, (due - now_ms()) / 1000))
+        return max(self._pace.shortest, min(self._pace.watching, due / 1000))
 
     async def _claim(self) -> Mail | None:
         """The next mail that is due, on lease for as long as sending may take. Expired ones are dropped."""
-        now = now_ms()
         # a mail that ends one connection, another connection, and the mail again
         lease = round(1000 * (3 * self._config.email.timeout + _LEASE_MARGIN))
 
         async def claim(tx: Tx) -> tuple[Sequence[Expired], Mail | None]:
-            return await queue.drop_expired(tx, now), await queue.claim(tx, now, lease)
+            return await queue.drop_expired(tx), await queue.claim(tx, lease)
 
         expired, mail = await self._realm.transact(claim)
         for each in expired:
@@ -141,8 +139,8 @@ class Courier:
         pause = self._pace.after(self._closed if closed else mail.tries)
         hint = {"hint": failure.hint} if isinstance(failure, Away) else {}
         self._about(mail).warning("mail_postponed", error=failure.reason, retry_in=round(pause, 1), **hint)
-        next_try = now_ms() + round(pause * 1000)
-        await self._realm.transact(lambda tx: queue.postpone(tx, mail, next_try, failure.reason, counts=not closed))
+        milliseconds = round(pause * 1000)
+        await self._realm.transact(lambda tx: queue.postpone(tx, mail, milliseconds, failure.reason, counts=not closed))
         return pause if closed else None
 
     async def _send(self, carrier: Carrier, mail: Mail) -> MailFailure | None:

@@ -14,7 +14,6 @@ from uuid import UUID
 import msgspec
 
 from sync_server.accounts import pins
-from sync_server.clock import now_ms
 from sync_server.config import Config, Email
 from sync_server.keys import Keys
 from sync_server.mail.failures import Away, Undeliverable
@@ -65,7 +64,7 @@ class Writer:
         values: dict[str, str | int] = {
             "app": self._config.app_name(details.realm) if details.realm else realm.app_name,
             "name": presentable(mail.name),
-            "minutes": max(1, round((mail.expires - now_ms()) / 60_000)),
+            "minutes": max(1, round(mail.good_for / 60_000)),
         }
         if details.nonce is not None:
             values["pin"] = pins.pin(self._keys, details.nonce)

@@ -1,4 +1,7 @@
-"""The queue: mails in a realm's database, each of which one process at a time has on lease."""
+"""The queue: mails in a realm's database, each of which one process at a time has on lease.
+
+Its times are the database's: of servers whose clocks differ none takes a mail from another, or throws a fresh one away.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ class Mail(NamedTuple):
     id: UUID
     template: str
     details: str
-    expires: int
+    good_for: int
+    """Milliseconds until it expires."""
     tries: int
     email: str
     name: str
@@ -29,23 +33,23 @@ class Expired(NamedTuple):
     last_error: str | None
 
 
-async def drop_expired(tx: Tx, now: int) -> Sequence[Expired]:
+async def drop_expired(tx: Tx) -> Sequence[Expired]:
     """Remove the mails that nobody sent in time; what they were."""
-    return await tx.all(Expired, "drop_expired_mails", {"now": now})
+    return await tx.all(Expired, "drop_expired_mails", {})
 
 
-async def claim(tx: Tx, now: int, lease: int) -> Mail | None:
+async def claim(tx: Tx, lease: int) -> Mail | None:
     """The mail that has been due for longest, for the caller alone during `lease` ms. None when nothing is due."""
-    return await tx.one(Mail, "claim_mail", {"now": now, "leased_until": now + lease})
+    return await tx.one(Mail, "claim_mail", {"lease": lease})
 
 
-async def postpone(tx: Tx, mail: Mail, next_try: int, error: str, *, counts: bool) -> None:
-    """Give the mail back until `next_try`, or until it expires. `counts`: whether it was one of the mail's tries."""
+async def postpone(tx: Tx, mail: Mail, pause: int, error: str, *, counts: bool) -> None:
+    """Give the mail back for `pause` ms, or until it expires. `counts`: whether it was one of the mail's tries."""
     parameters = {
         "id": mail.id,
         "tries": mail.tries,
         "tries_counted": mail.tries if counts else mail.tries - 1,
-        "next_try": next_try,
+        "pause": pause,
         "error": error,
     }
     await tx.execute("postpone_mail", parameters)
@@ -57,6 +61,6 @@ async def remove(tx: Tx, mail: Mail) -> None:
 
 
 async def next_due(tx: Tx) -> int | None:
-    """When a mail is due next, in ms since the epoch; None when the queue is empty."""
+    """The ms until a mail is due; None when the queue is empty."""
     due: int | None = await tx.value("next_mail", {})
     return due

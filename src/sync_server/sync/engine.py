@@ -15,11 +15,11 @@ import msgspec
 from sync_server.accounts.tokens import Device
 from sync_server.database import Tx
 from sync_server.errors import AlreadySyncing, PullFirst, TokenRejected
-from sync_server.sync.protocol import Change, Pull, PulledRow, Push
+from sync_server.sync.protocol import DATE_LIMIT, Change, Pull, PulledRow, Push
 
 TAKEOVER = 120_000
 """Milliseconds after which a new pull may take the place of a sync under way. Its own pushes never expire. A start that
-lies as far in the future counts too: it was made by a server whose clock is wrong, and must not block the client."""
+lies as far in the future counts too: the database's clock was wrong then, which must not block the client."""
 PAGE_ROWS = 1000
 """Versions that a page looks at."""
 PAGE_BYTES = 1024 * 1024
@@ -49,8 +49,8 @@ class _PullClient(NamedTuple):
     clock: int
     first_stamp: int | None
     sync_to: int | None
-    sync_started: int | None
     sync_digest: str | None
+    sync_age: int | None
 
 
 class _PushClient(NamedTuple):
@@ -61,6 +61,11 @@ class _PushClient(NamedTuple):
     sync_token: str | None
     push_digest: str | None
     push_answer: int | None
+
+
+class _Space(NamedTuple):
+    clock: int
+    now: int
 
 
 class _StoredRow(NamedTuple):
@@ -76,7 +81,7 @@ class _StoredRow(NamedTuple):
     bytes_so_far: int
 
 
-async def begin_pull(tx: Tx, device: Device, pull: Pull, now: int) -> tuple[PullUnderWay, Page]:
+async def begin_pull(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, Page]:
     """Begin a sync, or go on with the one under way when the same pull comes again; the first page of its rows.
 
     Raises AlreadySyncing while another sync of this client is under way, TokenRejected.
@@ -85,9 +90,9 @@ async def begin_pull(tx: Tx, device: Device, pull: Pull, now: int) -> tuple[Pull
     if client is None:
         raise TokenRejected
     to = client.sync_to
-    if to is None or client.sync_started is None or abs(now - client.sync_started) >= TAKEOVER:
+    if to is None or client.sync_age is None or abs(client.sync_age) >= TAKEOVER:
         to = client.clock
-        begun = {"from_": pull.last_sync, "to": to, "now": now, "digest": pull.digest}
+        begun = {"from_": pull.last_sync, "to": to, "digest": pull.digest}
         await tx.execute("begin_sync", {**device.parameters, **begun})
     elif client.sync_digest != pull.digest:
         raise AlreadySyncing
@@ -113,7 +118,7 @@ async def _page(tx: Tx, pull: PullUnderWay, after: tuple[int, int]) -> Page:
         _StoredRow,
         "page_of_pull",
         {
-            **_columns(pull.pending),
+            **_columns(pull.pending, undated=DATE_LIMIT),
             **msgspec.structs.asdict(pull),
             "after_stamp": after[0],
             "after_ordinal": after[1],
@@ -129,7 +134,7 @@ async def _page(tx: Tx, pull: PullUnderWay, after: tuple[int, int]) -> Page:
     return Page(rows, (stored[-1].serverdate, stored[-1].ordinal))
 
 
-async def push(tx: Tx, device: Device, push: Push, now: int, *, full_history: bool) -> int | None:
+async def push(tx: Tx, device: Device, push: Push, *, full_history: bool) -> int | None:
     """Store the changes of a push; the new cursor at the end of a sync, None after a part (G1, G4, G5, G10).
 
     Raises PullFirst when the push belongs to no sync under way, TokenRejected.
@@ -142,12 +147,12 @@ async def push(tx: Tx, device: Device, push: Push, now: int, *, full_history: bo
             return client.push_answer
         raise PullFirst
     if push.changes:
-        await _store(tx, device, client, push.changes, now, full_history=full_history)
+        await _store(tx, device, client, push.changes, full_history=full_history)
     if push.is_partial:
         return None
     sync = {"space_id": client.space_id, "client_id": device.client_id, "to": client.sync_to}
     cursor: int = await tx.value("cursor_after_push", sync)
-    await tx.execute("finish_sync", {**sync, "digest": push.digest, "cursor": cursor, "now": now})
+    await tx.execute("finish_sync", {**sync, "digest": push.digest, "cursor": cursor})
     return cursor
 
 
@@ -167,28 +172,28 @@ def _belongs(device: Device, client: _PushClient) -> bool:
     return device.token_id == client.sync_token or device.sync_number == client.sync_number
 
 
-async def _store(
-    tx: Tx, device: Device, client: _PushClient, changes: Sequence[Change], now: int, *, full_history: bool
-) -> None:
-    clock: int = await tx.value("lock_space", {"space_id": client.space_id})
+async def _store(tx: Tx, device: Device, client: _PushClient, changes: Sequence[Change], *, full_history: bool) -> None:
+    space = await tx.one(_Space, "lock_space", {"space_id": client.space_id})
+    if space is None:
+        raise TokenRejected
     parameters = {
         **device.parameters,
-        **_columns(changes),
+        **_columns(changes, undated=space.now),
         "operations": [change.operation for change in changes],
         "row_datas": [change.row_data for change in changes],
         "space_id": client.space_id,
         "from_": client.sync_from,
-        "now": now,
-        "stamp": max(now, clock + 1),
+        "now": space.now,
+        "stamp": max(space.now, space.clock + 1),
         "full_history": full_history,
     }
     await tx.value("store_changes", parameters)
 
 
-def _columns(changes: Sequence[Change]) -> dict[str, Any]:
-    """Changes as the arrays that go into a statement as a set."""
+def _columns(changes: Sequence[Change], undated: int) -> dict[str, Any]:
+    """Changes as the arrays that go into a statement as a set. `undated`: the date of those that have none."""
     return {
         "tablenames": [change.tablename for change in changes],
         "rowguids": [change.rowguid for change in changes],
-        "client_dates": [change.client_date for change in changes],
+        "client_dates": [undated if change.client_date is None else change.client_date for change in changes],
     }

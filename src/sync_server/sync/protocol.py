@@ -57,7 +57,8 @@ class Change(msgspec.Struct, frozen=True):
     operation: str
     rowguid: str
     tablename: str
-    client_date: int
+    client_date: int | None
+    """None where the device gave no date: that of its push."""
     row_data: str | None
 
 
@@ -98,25 +99,22 @@ _STRING = msgspec.json.Decoder(str)
 
 
 def decode_pull(body: bytes, client: UUID) -> Pull:
-    """Read the pull of `client`. Raises a Refusal with status 400 that names the field's path.
-
-    A pending change without a date is as new as can be: it will get the date of its push.
-    """
+    """Read the pull of `client`. Raises a Refusal with status 400 that names the field's path."""
     surrogates = Surrogates(body)
     sent = decode(_PULL, surrogates.text)
     _must_be(client, sent.client_id)
     cursor = sent.last_sync if sent.last_sync is not None else sent.last_sync_time
-    pending = _changes(sent.changes, DATE_LIMIT, surrogates, with_data=False)
+    pending = _changes(sent.changes, surrogates, with_data=False)
     identity = (cursor, sorted((c.tablename, c.rowguid, c.operation, c.client_date) for c in pending))
     return Pull(max(cursor or 0, 0), pending, hashlib.sha256(msgspec.json.encode(identity)).hexdigest())
 
 
-def decode_push(body: bytes, client: UUID, now: int) -> Push:
+def decode_push(body: bytes, client: UUID) -> Push:
     """Read the push of `client`, like decode_pull. Where a row occurs twice, its last change counts."""
     surrogates = Surrogates(body)
     sent = decode(_PUSH, surrogates.text)
     _must_be(client, sent.client_id)
-    changes = _changes(sent.changes, now, surrogates, with_data=True)
+    changes = _changes(sent.changes, surrogates, with_data=True)
     return Push(bool(sent.is_partial), changes, hashlib.sha256(body).hexdigest())
 
 
@@ -125,19 +123,17 @@ def _must_be(client: UUID, sent: str | None) -> None:
         raise ClientMismatch
 
 
-def _changes(
-    sent: list[SentChange] | None, default_date: int, surrogates: Surrogates, *, with_data: bool
-) -> list[Change]:
+def _changes(sent: list[SentChange] | None, surrogates: Surrogates, *, with_data: bool) -> list[Change]:
     latest: dict[tuple[str, str], Change] = {}
     for index, one in enumerate(sent or ()):
-        change = _change(one, f"$.changes[{index}]", default_date, surrogates, with_data=with_data)
+        change = _change(one, f"$.changes[{index}]", surrogates, with_data=with_data)
         key = (change.tablename, change.rowguid)
         latest.pop(key, None)  # so that the order is that of the last changes
         latest[key] = change
     return list(latest.values())
 
 
-def _change(sent: SentChange, path: str, default_date: int, surrogates: Surrogates, *, with_data: bool) -> Change:
+def _change(sent: SentChange, path: str, surrogates: Surrogates, *, with_data: bool) -> Change:
     operation = _OPERATIONS.get(sent.operation)
     if operation is None:
         raise InvalidBody(f'Expected one of "I", "U", "D" - at `{path}.operation`')
@@ -149,11 +145,10 @@ def _change(sent: SentChange, path: str, default_date: int, surrogates: Surrogat
         storable(key, f"{path}.{name}")
         if surrogates.hidden_in(key):
             raise InvalidBody(f"An unpaired surrogate is not allowed here - at `{path}.{name}`")
-    client_date = default_date if sent.clientdate is None else sent.clientdate
     if not with_data:
-        return Change(operation, rowguid, tablename, client_date, None)
+        return Change(operation, rowguid, tablename, sent.clientdate, None)
     row_data = None if operation == "D" else _row_data(sent, path, surrogates)
-    return Change("D" if row_data is None else operation, rowguid, tablename, client_date, row_data)
+    return Change("D" if row_data is None else operation, rowguid, tablename, sent.clientdate, row_data)
 
 
 def _row_data(sent: SentChange, path: str, surrogates: Surrogates) -> str | None:

@@ -12,7 +12,6 @@ from litestar.params import RawBody
 from litestar.response import Stream
 
 from sync_server.accounts.tokens import Device
-from sync_server.clock import now_ms
 from sync_server.config import Config
 from sync_server.database import Tx
 from sync_server.realms import Realm
@@ -56,16 +55,15 @@ async def _whole_or_part(
     if part is None:
         return await run(realm, device, body)
     most = config.server.max_body
-    whole = await realm.transact(lambda tx: uploads.add(tx, device, call, part, now_ms(), most))
+    whole = await realm.transact(lambda tx: uploads.add(tx, device, call, part, most))
     if whole is None:
         return Response({"code": 206, "message": "Part received, others are missing"}, status_code=206)
     return await run(realm, device, whole)
 
 
 async def _pull(realm: Realm, device: Device, body: bytes) -> Response[Any]:
-    now = now_ms()
     request = protocol.decode_pull(body, device.client_id)
-    under_way, first = await realm.transact(lambda tx: engine.begin_pull(tx, device, request, now))
+    under_way, first = await realm.transact(lambda tx: engine.begin_pull(tx, device, request))
     head = b'{"clientId":"%b","lastSync":%d,"outdatedRowsGuid":[],"data":[' % (
         str(device.client_id).encode(),
         under_way.to,
@@ -100,10 +98,9 @@ def _lines(rows: Sequence[protocol.PulledRow]) -> bytes:
 
 
 async def _push(realm: Realm, device: Device, body: bytes) -> Response[Any]:
-    now = now_ms()
-    request = protocol.decode_push(body, device.client_id, now)
+    request = protocol.decode_push(body, device.client_id)
     full = realm.settings.history == "full"
-    cursor = await realm.transact(lambda tx: engine.push(tx, device, request, now, full_history=full))
+    cursor = await realm.transact(lambda tx: engine.push(tx, device, request, full_history=full))
     return Response(protocol.Pushed(cursor), status_code=200)
 
 

@@ -76,7 +76,7 @@ def _integer(document: dict[str, Any], name: str, least: int, most: int) -> int:
     return value
 
 
-async def add(tx: Tx, device: Device, call: Call, part: Part, now: int, max_bytes: int) -> bytes | None:
+async def add(tx: Tx, device: Device, call: Call, part: Part, max_bytes: int) -> bytes | None:
     """Keep a part; the whole body when none is missing any more, else None.
 
     Parts may be repeated, also after the upload was complete: the call then runs again, which changes nothing (G5).
@@ -91,9 +91,8 @@ async def add(tx: Tx, device: Device, call: Call, part: Part, now: int, max_byte
         "chunks": part.chunks,
         "chunk_index": part.chunk_index,
         "piece": part.piece,
-        "now": now,
     }
-    await tx.execute("drop_old_uploads", {"before": now - LIFETIME})
+    await tx.execute("drop_old_uploads", {"lifetime": LIFETIME})
     chunks = await tx.value("lock_upload", key)
     stored = await tx.value("stored_part", key)
     if chunks != part.chunks or (stored is not None and bytes(stored) != part.piece):
