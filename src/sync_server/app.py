@@ -38,13 +38,14 @@ async def greeting() -> str:
     return "sync-server is running"
 
 
-def create_app(config: Config, urls: dict[str, str]) -> Litestar:
+def create_app(config: Config, urls: dict[str, str], connections: int | None = None) -> Litestar:
     """The server as an ASGI application. Opens nothing: pools open on first use, mail is looked for when it starts.
 
-    `urls`: each realm's connection URL, with "embedded" resolved.
+    `urls`: each realm's connection URL, with "embedded" resolved. `connections`: this process's share of
+    `db.max_connections`, all of them if not given.
     """
     server_keys = keys.load(config)
-    realms = Realms(config, urls)
+    realms = Realms(config, urls, connections)
     mailer = Mailer(config, realms, server_keys)
     tokens = Tokens(server_keys)
     receiving = Receiving(config.server.max_body, config.server.body_timeout)

@@ -31,7 +31,7 @@ class Problem(Exception):
 def check_database(settings: RealmSettings, url: str) -> str:
     """What there is to say about a realm's database that can be used. Raises Problem. Changes nothing."""
     try:
-        with migrations.connect(url) as connection:
+        with migrations.connect(url) as connection, migrations.answering(connection):
             return _check(connection, settings.schema)
     except MigrationError as exc:
         raise Problem(f"its schema cannot be brought up to date: {exc}") from exc

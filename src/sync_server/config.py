@@ -94,7 +94,7 @@ class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unknown_realms: str | None = None
     """The realm that takes calls for realms that are not configured; without it they are answered with 404."""
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
-    """Connections per database and worker."""
+    """Connections that the server has open at the same time, to all databases together; its workers share them evenly."""
     timeout: Seconds = 60.0
     """Seconds after which a transaction is given up and answered with 503."""
 

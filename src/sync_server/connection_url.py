@@ -39,3 +39,12 @@ def _makes_sense(url: str) -> bool:
         return False
     ports = str(read.get("port") or "").split(",")
     return "@" not in f"{read.get('host')}{read.get('dbname')}" and all(re.fullmatch("[0-9]*", port) for port in ports)
+
+
+def meaning(url: str) -> frozenset[tuple[str, str]]:
+    """What the URL says, which is the same for different spellings of it: realms with the same share one pool."""
+    read = {name: str(value) for name, value in conninfo_to_dict(url).items()}
+    read["host"] = read.get("host", "").lower() if "/" not in read.get("host", "") else read["host"]
+    read.setdefault("port", "5432")
+    read.setdefault("dbname", read.get("user", ""))
+    return frozenset(read.items())

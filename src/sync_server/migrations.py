@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import random
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, LiteralString, NamedTuple
 
@@ -12,11 +15,13 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
-from sync_server import diagnosis
+from sync_server import connections, diagnosis
 from sync_server.database import sql_directory, with_schema
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 _ATTEMPTS = 30
+_ANSWER = 10.0
+"""Seconds that a database may take to say what it has. To migrate it may take as long as it takes."""
 _RACES = (
     pg.SerializationFailure,
     pg.DeadlockDetected,
@@ -61,12 +66,38 @@ def available(directory: Path | None = None) -> list[Migration]:
 def connect(url: str) -> Connection:
     """A connection, within a few seconds. Raises psycopg.OperationalError when the database cannot be reached."""
     connection = psycopg.connect(
-        url, autocommit=True, connect_timeout=5, prepare_threshold=None, application_name="sync-server migrate"
+        url,
+        autocommit=True,
+        prepare_threshold=None,
+        application_name="sync-server migrate",
+        **connections.parameters(url),
     )
     connection.isolation_level = (
         psycopg.IsolationLevel.READ_COMMITTED
     )  # what is done is seen after waiting for the lock
     return connection
+
+
+@contextmanager
+def answering(connection: Connection) -> Iterator[None]:
+    """Hang up when the block, which is to do nothing but look, takes long. Raises psycopg's ConnectionTimeout then."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        connections.hang_up(connection)
+
+    timer = threading.Timer(_ANSWER, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except psycopg.Error as exc:
+        if late.is_set():
+            raise pg.ConnectionTimeout(f"timeout: no answer in {_ANSWER:.0f} seconds") from exc
+        raise
+    finally:
+        timer.cancel()
 
 
 def migrate(url: str, schema: str = "sync", migrations: list[Migration] | None = None) -> list[str]:
@@ -80,7 +111,12 @@ def migrate(url: str, schema: str = "sync", migrations: list[Migration] | None =
     for attempt in range(_ATTEMPTS):
         with connect(url) as connection:
             try:
+                with answering(connection):
+                    if not _missing(connection, schema, wanted):
+                        return []  # no right to create anything is needed where nothing is missing
                 return _apply(connection, schema, wanted)
+            except pg.ConnectionTimeout:
+                raise
             except psycopg.Error as exc:
                 if not isinstance(exc, _RACES) or attempt == _ATTEMPTS - 1:
                     raise MigrationError(diagnosis.explain(exc)) from exc
@@ -103,9 +139,6 @@ def check_encoding(connection: Connection) -> None:
 
 
 def _apply(connection: Connection, schema: str, wanted: list[Migration]) -> list[str]:
-    missing = _missing(connection, schema, wanted)
-    if not missing:
-        return []  # no right to create anything is needed where nothing is missing
     check_encoding(connection)
     _keep_books(connection, schema)
     with connection.transaction():

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import psycopg
-import structlog
-from psycopg import errors as pg
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
-
+from sync_server import connection_url
+from sync_server.budget import Budget
 from sync_server.config import Config, RealmSettings
 from sync_server.database import Tx
-from sync_server.errors import Unavailable, UnknownRealm
+from sync_server.errors import UnknownRealm
+from sync_server.pools import Pool
 
 T = TypeVar("T")
-log = structlog.get_logger()
-
-ATTEMPTS = 6
-POOL_TIMEOUT = 5.0
-"""Seconds that a call waits for a connection before it is answered with 503."""
-_RETRY_AFTER = 5
-
-_CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected, pg.ForeignKeyViolation)
-"""The last one: the user or client went away between a statement's look and its deed; the next look finds them gone."""
-_NOT_READY = (pg.UndefinedTable, pg.InvalidSchemaName, pg.InsufficientPrivilege)
-"""A database that was not migrated, or whose role may not use it: for the operator to mend, and not for the client."""
+_CLOSING = 2.0
+"""Seconds that what is under way in the databases gets when the server ends."""
+_PoolKey = tuple[frozenset[tuple[str, str]], bool]
 
 
 class Realm:
@@ -51,100 +42,63 @@ class Realm:
         """Run `work`, which is to be a single statement, without the cost of a transaction around it."""
         return await self._pool.run(self.settings.schema, work, in_transaction=False)
 
-
-class Pool:
-    """The connections to one database, opened on first use and given back when idle."""
-
-    def __init__(self, url: str, *, size: int, timeout: float, prepared_statements: bool) -> None:
-        self._timeout = timeout
-        self._opening = asyncio.Lock()
-        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
-            url,
-            min_size=0,
-            max_size=size,
-            open=False,
-            timeout=POOL_TIMEOUT,
-            max_idle=60.0,
-            max_waiting=1000,
-            reconnect_timeout=POOL_TIMEOUT,
-            kwargs={
-                "autocommit": True,
-                "prepare_threshold": 5 if prepared_statements else None,
-                "connect_timeout": 5,
-                "application_name": "sync-server",
-                "client_encoding": "UTF8",
-            },
-        )
-
-    async def run(self, schema: str, work: Callable[[Tx], Awaitable[T]], *, in_transaction: bool) -> T:
-        await self._open()
-        for attempt in range(ATTEMPTS):
-            try:
-                async with asyncio.timeout(self._timeout), self._pool.connection() as connection:
-                    if not in_transaction:
-                        return await work(Tx(connection, schema))
-                    async with connection.transaction():
-                        return await work(Tx(connection, schema))
-            except _CONFLICTS as exc:
-                log.info("transaction_retried", attempt=attempt, sqlstate=exc.sqlstate)
-            except (PoolTimeout, PoolClosed, TooManyRequests, TimeoutError) as exc:
-                log.warning("database_unavailable", reason=type(exc).__name__)
-                raise Unavailable(retry_after=_RETRY_AFTER) from exc
-            except _NOT_READY as exc:
-                log.error("database_not_ready", reason=exc.diag.message_primary, hint="sync-server check says more")
-                raise Unavailable(retry_after=_RETRY_AFTER) from exc
-            except (psycopg.OperationalError, pg.ReadOnlySqlTransaction, pg.IdleInTransactionSessionTimeout) as exc:
-                log.warning("database_error", attempt=attempt, sqlstate=exc.sqlstate, reason=type(exc).__name__)
-                if not _connection_lost(exc):
-                    raise Unavailable(retry_after=_RETRY_AFTER) from exc
-                await self._pool.check()  # a restarted database leaves every idle connection dead
-            await asyncio.sleep(random.uniform(0.5, 1.0) * min(1.0, 0.01 * 2**attempt))  # noqa: S311
-        raise Unavailable(retry_after=_RETRY_AFTER)
-
-    async def _open(self) -> None:
-        if self._pool.closed:
-            async with self._opening:
-                await self._pool.open(wait=False)
-
-    async def close(self) -> None:
-        await self._pool.close(timeout=2.0)
-
-
-def _connection_lost(exc: psycopg.Error) -> bool:
-    """Whether the same transaction may succeed on another connection: lost, or the server restarts or fails over."""
-    state = exc.sqlstate
-    return state is None or state[:2] == "08" or state in {"57P01", "57P02", "57P03", "25006"}
+    @property
+    def counts(self) -> Counter[str]:
+        """What has happened to transactions in its database since the start: see Pool.counts."""
+        return self._pool.counts
 
 
 class Realms:
     """Every realm of the configuration, by name without regard to case. Opens nothing."""
 
-    def __init__(self, config: Config, urls: dict[str, str]) -> None:
-        """`urls`: by realm name, the connection URLs with "embedded" resolved."""
-        self._config = config
-        pools: dict[tuple[str, bool], Pool] = {}
+    def __init__(self, config: Config, urls: dict[str, str], connections: int | None = None) -> None:
+        """`urls`: by realm name, the connection URLs with "embedded" resolved. `connections`: this process's share of
+        `db.max_connections`, all of them if not given.
+        """
+        self._timeout = config.db.timeout
+        self.budget = Budget(connections or config.db.max_connections)
+        self._pools: dict[_PoolKey, Pool] = {}
+        self._retired: list[Pool] = []
         self._realms: dict[str, Realm] = {}
-        for name, settings in config.db.realms.items():
-            key = (urls[name], settings.prepared_statements)
-            if key not in pools:
-                pools[key] = Pool(
-                    urls[name],
-                    size=config.db.max_connections,
-                    timeout=config.db.timeout,
-                    prepared_statements=settings.prepared_statements,
-                )
-            self._realms[name] = Realm(name, settings, pools[key], config.app_name(name))
-        self._pools = list(pools.values())
+        self.replace(config, urls)
+
+    def replace(self, config: Config, urls: dict[str, str]) -> None:
+        """Serve these realms from now on. Calls under way end with the realm that they began with."""
+        before, self._pools = self._pools, {}
+        self._realms = {name: self._realm(config, name, urls[name], before) for name in config.db.realms}
+        self._unknown = (config.db.unknown_realms or "").lower()
+        self._retired = [pool for pool in self._retired if pool.turns or pool.idle]
+        for key, pool in before.items():
+            if key not in self._pools:
+                pool.retired = True
+                self._retired.append(pool)
+
+    def _realm(self, config: Config, name: str, url: str, before: dict[_PoolKey, Pool]) -> Realm:
+        settings = config.db.realms[name]
+        key = (connection_url.meaning(url), settings.prepared_statements)
+        if key not in self._pools:
+            prepared = settings.prepared_statements
+            pool = before.get(key) or Pool(url, self.budget, timeout=self._timeout, prepared_statements=prepared)
+            pool.realms = []
+            self._pools[key] = pool
+        self._pools[key].realms.append(name)
+        return Realm(name, settings, self._pools[key], config.app_name(name))
 
     def get(self, name: str) -> Realm:
         """The realm of this name; the one for unknown names, if configured. Raises UnknownRealm."""
-        realm = self._realms.get(name.lower()) or self._realms.get((self._config.db.unknown_realms or "").lower())
+        realm = self._realms.get(name.lower()) or self._realms.get(self._unknown)
         if realm is None:
             raise UnknownRealm
         return realm
 
     def __iter__(self) -> Iterator[Realm]:
-        return iter(self._realms.values())
+        return iter(list(self._realms.values()))
 
     async def close(self) -> None:
-        await asyncio.gather(*(pool.close() for pool in self._pools))
+        """Close every pool. What is still under way is cut after a moment: a database that hangs must not hold the end."""
+        pools = [*self._pools.values(), *self._retired]
+        deadline = time.monotonic() + _CLOSING
+        while any(pool.turns for pool in pools) and time.monotonic() < deadline:  # noqa: ASYNC110 - once, at the end
+            await asyncio.sleep(0.05)
+        self.budget.places.cut_all()
+        await asyncio.gather(*(pool.close() for pool in pools))

@@ -50,12 +50,18 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run(config: Config, urls: dict[str, str], listening: socket.socket, workers: int) -> None:
-    """Serve until a signal. Further ones are ignored afterwards: they must not disturb the cleaning up."""
+    """Serve until a signal. Further ones are ignored afterwards: they must not disturb the cleaning up.
+
+    Raises ServeError when there are fewer connections than workers.
+    """
+    connections = config.db.max_connections // workers  # whichever way the work falls, the sum is within the limit
+    if not connections:
+        raise ServeError(f"{workers} workers need {workers} connections at least: raise db.max_connections")
     try:
         if workers == 1:
-            serve(config, urls, listening)
+            serve(config, urls, connections, listening)
         else:
-            _serve_in(Workers(workers, config.server.grace, serve, config, urls, listening), listening)
+            _serve_in(Workers(workers, config.server.grace, serve, config, urls, connections, listening), listening)
     finally:
         signals.ignore()
 
@@ -68,16 +74,16 @@ def _serve_in(workers: Workers, listening: socket.socket) -> None:
         workers.end()
 
 
-def serve(config: Config, urls: dict[str, str], listening: socket.socket) -> None:
-    """Serve in this process until a signal."""
-    _Server(config, urls).run([listening])
+def serve(config: Config, urls: dict[str, str], connections: int, listening: socket.socket) -> None:
+    """Serve in this process until a signal, with so many connections to databases."""
+    _Server(config, urls, connections).run([listening])
 
 
 class _Server(uvicorn.Server):
     """Ends as sync-server promises: running requests end, what has stopped coming is not waited for, exit 0."""
 
-    def __init__(self, config: Config, urls: dict[str, str]) -> None:
-        self._application = _Application(config, urls)
+    def __init__(self, config: Config, urls: dict[str, str], connections: int) -> None:
+        self._application = _Application(config, urls, connections)
         proxies = list(config.server.trusted_proxies)
         super().__init__(
             uvicorn.Config(
@@ -121,8 +127,8 @@ class _Server(uvicorn.Server):
 class _Application:
     """The application; a request that is cut when the grace is over is answered, if it is not too late for that."""
 
-    def __init__(self, config: Config, urls: dict[str, str]) -> None:
-        self._litestar = create_app(config, urls)
+    def __init__(self, config: Config, urls: dict[str, str], connections: int) -> None:
+        self._litestar = create_app(config, urls, connections)
 
     def stop_receiving(self) -> None:
         self._litestar.state["stop_receiving"]()

@@ -68,10 +68,10 @@ def test_an_idle_realm_is_looked_at_once(house: House, queue: Queue, open_office
 
     async def work() -> None:
         async with house.mailer(house.config(office), Pace(watching=0.02, shortest=0.01)) as running:
-            pool = running.realm()._pool._pool  # noqa: SLF001 - only the pool knows how often it was asked
-            await running.until(lambda: pool.get_stats().get("requests_num") == 2)  # what is due, and when the next is
+            counts = running.realm().counts
+            await running.until(lambda: counts["calls"] == 2)  # what is due, and when the next is
             await asyncio.sleep(0.5)
-            assert pool.get_stats()["requests_num"] == 2
+            assert counts["calls"] == 2
             queue.add()
             await asyncio.sleep(0.3)
             assert not office.received

@@ -1,0 +1,60 @@
+"""Keeps calls away from a database that does not answer, and lets one through now and then to see whether it is back."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sync_server.budget import Budget
+
+_FIRST = 0.25
+_LONGEST = 10.0
+"""Seconds between two looks."""
+
+
+class NotAnswering(Exception):
+    """The database did not answer others; `retry_after` seconds from now the next one may try."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class Breaker:
+    """Of one database."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._failures = 0
+        self._next = 0.0
+        self._probing = False
+
+    @contextmanager
+    def guard(self) -> Iterator[bool]:
+        """Let a call pass; whether it is the one that is to find out. Raises NotAnswering."""
+        if not self._failures:
+            yield False
+            return
+        wait = self._next - time.monotonic()
+        if self._probing or wait > 0 or not self._budget.begin_probe():
+            raise NotAnswering(max(wait, 1.0))
+        self._probing = True
+        try:
+            yield True
+        finally:
+            self._probing = False
+            self._budget.end_probe()
+
+    def failed(self) -> bool:
+        """It did not answer; whether that is news. Calls that were under way already tell nothing new."""
+        if self._failures and not self._probing:
+            return False
+        self._failures += 1
+        pause = min(_LONGEST, _FIRST * 2 ** min(self._failures - 1, 10))
+        self._next = time.monotonic() + pause * random.uniform(0.75, 1.0)  # noqa: S311 - not all at the same time
+        return self._failures == 1
+
+    def answered(self) -> None:
+        self._failures = 0

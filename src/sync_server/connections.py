@@ -1,0 +1,133 @@
+"""Connections that nobody waits for without end, and that have a place in the budget while they are open."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool
+
+from sync_server.places import Places
+
+ANSWER = 2.0
+"""Seconds that a database gets to answer that it has cancelled a statement, before the connection is cut."""
+_CONNECT = 5
+_CONNECT_SEVERAL = 2
+"""Seconds per host, where the URL names several: the one that works must have its turn while the call still waits."""
+_KEEPALIVE = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A machine that is gone without a word is noticed within a minute. What a URL says of these comes first."""
+
+
+def parameters(url: str) -> dict[str, Any]:
+    """What the server adds to the URL of a database."""
+    given = conninfo_to_dict(url)
+    several = "," in str(given.get("host") or given.get("hostaddr") or "")
+    return {
+        **{name: value for name, value in _KEEPALIVE.items() if name not in given},
+        "connect_timeout": _CONNECT_SEVERAL if several else _CONNECT,
+        "client_encoding": "UTF8",
+    }
+
+
+def hang_up(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
+    """Have whoever waits for the database find the connection lost. Any thread may call it."""
+    line = _line(connection)
+    if line is not None:
+        with line, suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+
+
+def _line(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> socket.socket | None:
+    """The connection's socket once more; None when it is closed."""
+    with suppress(OSError, psycopg.Error):
+        return socket.socket(fileno=os.dup(connection.pgconn.socket))
+    return None
+
+
+class Connection(psycopg.AsyncConnection[Any]):
+    """A connection of a pool. It holds one of `places` from before it is made until the database has let go of it."""
+
+    _places: Places | None = None
+    was_cut = False
+    """Whether the database did not answer in time."""
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", *, places: Places, **kwargs: Any) -> Connection:  # type: ignore[override]
+        await places.reserve()
+        try:
+            connection = await super().connect(conninfo, **kwargs)
+        except BaseException:
+            places.cancel_reservation()
+            raise
+        connection._places = places  # noqa: SLF001 - our own
+        places.occupy(connection)
+        return connection
+
+    async def close(self) -> None:
+        places, self._places = self._places, None
+        if places is None:
+            await super().close()
+            return
+        line = _line(self)
+        await super().close()
+        places.vacate(self, line)
+
+    async def cancel_safe(self, *, timeout: float = ANSWER) -> None:  # noqa: ASYNC109 - the library's
+        """As psycopg's, which calls this when a task is cancelled, but sooner at its end."""
+        await super().cancel_safe(timeout=min(timeout, ANSWER))
+
+    @asynccontextmanager
+    async def within(self, seconds: float) -> AsyncIterator[None]:
+        """Raise TimeoutError when the block takes longer: its statement is cancelled, and the connection cut if the
+        database does not answer even that.
+
+        Whatever the block waits for, rollbacks included, it ends ANSWER seconds later. When the task is cancelled from
+        outside it ends in the same way, by psycopg's own limits.
+        """
+        cut = asyncio.get_running_loop().call_later(seconds + ANSWER, self.cut)
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        finally:
+            cut.cancel()
+
+    def cut(self) -> None:
+        """Hang up at once: whoever waits for the database finds the connection lost."""
+        self.was_cut = True
+        hang_up(self)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the next call may have it."""
+        return not self.closed and self.pgconn.transaction_status == TransactionStatus.IDLE
+
+
+class ConnectionPool(AsyncConnectionPool[Connection]):
+    """psycopg's pool, which can be asked to give up a connection that nobody uses."""
+
+    @property
+    def idle(self) -> int:
+        return len(self._pool)
+
+    async def give_up_one(self) -> bool:
+        """Close the connection that has been idle for longest; whether there was one. As `_shrink_pool` of psycopg."""
+        async with self._lock:
+            if not self._pool:
+                return False
+            connection = self._pool.popleft()
+            self._nconns -= 1
+            self._nconns_min = min(self._nconns_min, len(self._pool))
+        await self._close_connection(connection)
+        return True

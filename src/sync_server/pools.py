@@ -1,0 +1,228 @@
+"""The connections to one database, and the transactions on them: bounded in time, and tried again where that may help."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import psycopg
+import structlog
+from psycopg import errors as pg
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from sync_server.breaker import Breaker, NotAnswering
+from sync_server.budget import Budget, Holder, NoTurn
+from sync_server.connections import Connection, ConnectionPool, parameters
+from sync_server.database import Tx
+from sync_server.errors import Unavailable
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+ATTEMPTS = 6
+POOL_TIMEOUT = 5.0
+"""Seconds that a call waits for a connection before it is answered with 503."""
+IDLE = 20.0
+"""Seconds after which a pool that nobody has used holds nothing any more: no connection, no task."""
+_RETIRED_IDLE = 2.0
+_SHORTEST = 1.0
+"""Seconds that the database gets for a connection, however long the call has waited for its turn."""
+_PROBE = 3.0
+"""Seconds that a database which did not answer gets to show that it does."""
+_RETRY_AFTER = 5
+
+_CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected, pg.ForeignKeyViolation)
+"""The last one: the user or client went away between a statement's look and its deed; the next look finds them gone."""
+_NOT_READY = (pg.UndefinedTable, pg.UndefinedColumn, pg.InvalidSchemaName, pg.InsufficientPrivilege)
+"""A database that was not migrated, or whose role may not use it: for the operator to mend, and not for the client."""
+_LOST = (psycopg.OperationalError, pg.ReadOnlySqlTransaction, pg.IdleInTransactionSessionTimeout)
+
+
+class Pool(Holder):
+    """One database. Opens connections when they are needed and the budget allows, and holds none when idle."""
+
+    def __init__(self, url: str, budget: Budget, *, timeout: float, prepared_statements: bool) -> None:
+        """`timeout`: seconds that all the tries of a transaction may take together, once there is a connection."""
+        super().__init__()
+        self.realms: list[str] = []
+        """Who uses it, for the log."""
+        self.counts: Counter[str] = Counter()
+        """What happened since the start: `calls`, `retried`, `given_up`, `lost`, `unanswered`, `turned_away`."""
+        self.retired = False
+        """Whether no new call will come: then it closes soon after the last one."""
+        self._url = url
+        self._budget = budget
+        self._timeout = timeout
+        self._prepare_threshold = 5 if prepared_statements else None
+        self._breaker = Breaker(budget)
+        self._pool: ConnectionPool | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        budget.enter(self)
+
+    async def run(self, schema: str, work: Callable[[Tx], Awaitable[T]], *, in_transaction: bool) -> T:
+        """See Realm.transact. However the database behaves, it ends `timeout` + POOL_TIMEOUT (+ ANSWER) seconds later."""
+        give_up = time.monotonic() + POOL_TIMEOUT + self._timeout
+        self.counts["calls"] += 1
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self._connection(give_up) as connection:
+                    if not in_transaction:
+                        return await work(Tx(connection, schema))
+                    async with connection.transaction():
+                        return await work(Tx(connection, schema))
+            except _CONFLICTS as exc:
+                log.info("transaction_retried", realms=self.realms, attempt=attempt, sqlstate=exc.sqlstate)
+            except (NoTurn, NotAnswering, PoolTimeout, TimeoutError) as exc:
+                raise self._unavailable(exc) from exc
+            except _NOT_READY as exc:
+                hint = "sync-server check says more"
+                log.error("database_not_ready", realms=self.realms, reason=exc.diag.message_primary, hint=hint)
+                raise Unavailable(retry_after=_RETRY_AFTER) from exc
+            except _LOST as exc:
+                self._look_at(exc, attempt)
+            self.counts["retried"] += 1
+            pause = random.uniform(0.5, 1.0) * min(1.0, 0.01 * 2**attempt)  # noqa: S311
+            if attempt == ATTEMPTS - 1 or time.monotonic() + pause >= give_up:
+                break
+            await asyncio.sleep(pause)
+        self.counts["given_up"] += 1
+        log.warning("transaction_given_up", realms=self.realms, attempts=attempt + 1)
+        raise Unavailable(retry_after=_RETRY_AFTER)
+
+    def _look_at(self, exc: psycopg.Error, attempt: int) -> None:
+        """Raises Unavailable unless the same transaction may succeed on another connection."""
+        self.counts["lost"] += 1
+        log.warning(
+            "database_error", realms=self.realms, attempt=attempt, sqlstate=exc.sqlstate, reason=type(exc).__name__
+        )
+        if not _connection_lost(exc):
+            raise Unavailable(retry_after=_RETRY_AFTER) from exc
+
+    def _unavailable(self, exc: Exception) -> Unavailable:
+        if isinstance(exc, NotAnswering):
+            self.counts["turned_away"] += 1
+            return Unavailable(retry_after=math.ceil(exc.retry_after))
+        self.counts["unanswered"] += 1
+        log.warning("database_unavailable", realms=self.realms, reason=type(exc).__name__)
+        return Unavailable(retry_after=_RETRY_AFTER)
+
+    @asynccontextmanager
+    async def _connection(self, give_up: float) -> AsyncIterator[Connection]:
+        """A connection until `give_up` at most, for as long as the block runs."""
+        deadline = min(time.monotonic() + POOL_TIMEOUT, give_up)
+        with self._breaker.guard() as probing:
+            await self._budget.take(self, deadline - time.monotonic())
+            try:
+                pool, connection = await self._get(deadline)
+                try:
+                    if probing:
+                        await self._probe(connection)
+                    async with connection.within(min(self._timeout, give_up - time.monotonic())):
+                        yield connection
+                finally:
+                    await self._put(pool, connection)
+            finally:
+                self._budget.give_back(self)
+
+    async def _get(self, deadline: float) -> tuple[ConnectionPool, Connection]:
+        begun = time.monotonic()
+        while True:
+            pool = await self._open()
+            try:
+                return pool, await pool.getconn(timeout=max(_SHORTEST, deadline - time.monotonic()))
+            except PoolClosed:  # it was let go; there is another one
+                if pool is self._pool:
+                    raise PoolTimeout from None
+            except PoolTimeout:
+                if time.monotonic() - begun > _SHORTEST * 2:
+                    self._unanswered()
+                raise
+
+    async def _put(self, pool: ConnectionPool, connection: Connection) -> None:
+        if connection.was_cut:
+            self._unanswered()
+        if not connection.usable:  # the idle ones may be as dead, and psycopg would replace this one at once
+            self._let_go(pool)
+            await connection.close()
+        await pool.putconn(connection)
+
+    async def _probe(self, connection: Connection) -> None:
+        async with connection.within(_PROBE):
+            await connection.execute("SELECT 1")
+        self._breaker.answered()
+        log.info("database_answers_again", realms=self.realms)
+
+    def _unanswered(self) -> None:
+        """The database did not answer: whoever waits for it waits in vain."""
+        if self._breaker.failed():
+            log.warning(
+                "database_does_not_answer", realms=self.realms, action="turning calls away, trying now and then"
+            )
+        self._budget.turn_away(self)
+        if self._pool is not None:
+            self._let_go(self._pool)
+
+    async def _open(self) -> ConnectionPool:
+        if self._pool is None:
+            self._budget.enter(self)
+            self._pool = ConnectionPool(
+                self._url,
+                connection_class=Connection,
+                min_size=0,
+                max_size=self._budget.size,
+                open=False,
+                max_idle=IDLE,
+                reconnect_timeout=POOL_TIMEOUT,
+                kwargs={
+                    **parameters(self._url),
+                    "places": self._budget.places,
+                    "autocommit": True,
+                    "prepare_threshold": self._prepare_threshold,
+                    "application_name": "sync-server",
+                },
+            )
+            await self._pool.open(wait=False)
+        return self._pool
+
+    def _let_go(self, pool: ConnectionPool) -> None:
+        """Close the pool, those of its connections that are in use when they come back; the next call opens another."""
+        if pool is self._pool:
+            self._pool = None
+        closing = asyncio.create_task(pool.close(timeout=0.1))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    # What the budget asks for
+
+    @property
+    def idle(self) -> int:
+        return self._pool.idle if self._pool is not None else 0
+
+    async def give_way(self) -> None:
+        if self._pool is not None:
+            await self._pool.give_up_one()
+
+    def rest(self, now: float) -> bool:
+        idle = now - self.last_used > (_RETIRED_IDLE if self.retired else IDLE)
+        if self._pool is not None and not self.turns and idle:
+            self._let_go(self._pool)
+        if self.retired and self._pool is None and not self.turns:
+            self._budget.leave(self)
+        return self._pool is None
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            self._let_go(self._pool)
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+
+def _connection_lost(exc: psycopg.Error) -> bool:
+    """Whether the same transaction may succeed on another connection: lost, or the server restarts or fails over."""
+    state = exc.sqlstate
+    return state is None or state[:2] == "08" or state in {"57P01", "57P02", "57P03", "25006"}
