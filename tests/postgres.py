@@ -52,7 +52,8 @@ class Given:
         return self.url(name)
 
     def drop_databases(self) -> None:
-        with psycopg.connect(self._maintenance, autocommit=True) as connection:
+        # a pooler's connections, which it may have as a superuser, are in the way
+        with psycopg.connect(SUPERUSER or self._maintenance, autocommit=True) as connection:
             how = " WITH (FORCE)" if connection.info.parameter_status("crdb_version") is None else " CASCADE"
             for name in self._made:
                 connection.execute(
