@@ -10,9 +10,11 @@ from io import TextIOWrapper
 from pathlib import Path
 
 import click
+import msgspec
 
-from sync_server import checking, keys, logs, preparing, serving, signals
+from sync_server import adoption, checking, keys, logs, preparing, serving, signals
 from sync_server import config as configuration
+from sync_server.adoption import AdoptionError
 from sync_server.checking import Problem
 from sync_server.config import Config, ConfigError
 from sync_server.embedded import EmbeddedError
@@ -43,6 +45,7 @@ def commands() -> None:
     sync-server serve      run the server
     sync-server check      see whether configuration, databases and mail server work
     sync-server migrate    bring the databases up to date without serving
+    sync-server adopt      take over the data of a sync_server_ts
 
     A realm is an app or a group of users. It is named in the URL of each call and has a database of its own.
     """  # noqa: D301 - click's mark for lines that are not to be wrapped
@@ -143,6 +146,37 @@ def migrate(path: Path, realm: str | None) -> None:
 
 @commands.command()
 @_CONFIG
+@click.option("--realm", required=True, help="The realm whose database has the old tables.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="The report as JSON, with everything that could not be taken over."
+)
+@click.option(
+    "--send-all-again", is_flag=True, help="Send devices all that others wrote, not just what they may have missed."
+)
+def adopt(path: Path, realm: str, *, dry_run: bool, as_json: bool, send_all_again: bool) -> None:
+    """Take over what a sync_server_ts has left in a realm's database: accounts, clients, rows, deletes.
+
+    The old tables are only read. Safe to repeat, to interrupt, and to run while the old and the new server run: a
+    second run takes what came since. `serve` does it by itself when it first starts on such a database.
+    """
+    config = configuration.load(path)
+    name = realm.lower()
+    if name not in config.db.realms:
+        raise ConfigError(f"{path}: There is no realm {realm}; there are: {', '.join(config.db.realms)}")
+    with preparing.databases(config, share=True) as (_, urls), adoption.progress_bar() as progress:
+        report = adoption.adopt(
+            name, config.db.realms[name], urls[name], progress, dry_run=dry_run, all_again=send_all_again
+        )
+    if as_json:
+        click.echo(msgspec.json.encode(report).decode())
+    else:
+        for line in report.lines():
+            click.echo(_one_line(line))
+
+
+@commands.command()
+@_CONFIG
 def check(path: Path) -> None:
     """See whether the server could run: configuration, every database, mail templates, the SMTP server.
 
@@ -200,7 +234,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may have what the terminal cannot show
     try:
         commands.main()
-    except (ConfigError, EmbeddedError, ServeError) as exc:
+    except (AdoptionError, ConfigError, EmbeddedError, ServeError) as exc:
         click.echo(f"sync-server: {_one_line(str(exc))}", err=True)
         sys.exit(1)
 

@@ -83,6 +83,12 @@ class RealmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the history keeps of an applied change: who, what and when; with "full" the data too."""
     prepared_statements: bool = True
     """False behind a connection pooler that does not know prepared statements."""
+    adopt: bool | None = None
+    """Whether the first start takes over sync_server_ts's tables; by default where the schema is "sync"."""
+
+    @property
+    def adopts(self) -> bool:
+        return self.schema == "sync" if self.adopt is None else self.adopt
 
     @property
     def embedded(self) -> bool:

@@ -28,10 +28,10 @@ def with_schema(text: str, schema: str) -> str:
 
 
 @cache
-def queries(schema: str) -> Mapping[str, LiteralString]:
-    """All statements of sql/queries by their names (`-- name: lock_space`), for tables in `schema`."""
+def queries(schema: str, directory: str = "queries") -> Mapping[str, LiteralString]:
+    """All statements of sql/<directory> by their names (`-- name: lock_space`), for tables in `schema`."""
     found: dict[str, LiteralString] = {}
-    for file in sorted((sql_directory() / "queries").glob("*.sql")):
+    for file in sorted((sql_directory() / directory).glob("*.sql")):
         _, *parts = _NAME.split(file.read_text())
         for name, text in zip(parts[::2], parts[1::2], strict=True):
             if name in found:

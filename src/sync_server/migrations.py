@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS {schema}.migrations (
 INSERT INTO {schema}.migrations (version, name, digest) VALUES (0, 'lock', '') ON CONFLICT DO NOTHING
 """
 # A migration, and the wait for another process's, may take longer than the role's other statements.
-_PATIENCE = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
+PATIENCE = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
 
 
 class Migration(NamedTuple):
@@ -129,6 +129,15 @@ def pending(connection: Connection, schema: str) -> list[str]:
     return [migration.name for migration in _missing(connection, schema, available())]
 
 
+def apply_within(connection: Connection, schema: str) -> None:
+    """Apply what is missing in the transaction that the connection is in, for one that will be rolled back."""
+    missing = _missing(connection, schema, available()) if _is_kept(connection, schema) else available()
+    if missing:
+        _keep_books(connection, schema)
+        for migration in missing:
+            _run(connection, schema, migration)
+
+
 def check_encoding(connection: Connection) -> None:
     """Raises MigrationError unless the database can hold all of Unicode."""
     encoding = connection.info.parameter_status("server_encoding")
@@ -142,12 +151,21 @@ def _apply(connection: Connection, schema: str, wanted: list[Migration]) -> list
     check_encoding(connection)
     _keep_books(connection, schema)
     with connection.transaction():
-        connection.execute(_PATIENCE)
+        connection.execute(PATIENCE)
         _execute(connection, "SELECT version FROM {schema}.migrations WHERE version = 0 FOR UPDATE", schema)
         missing = _missing(connection, schema, wanted)
         for migration in missing:
             _run(connection, schema, migration)
     return [migration.name for migration in missing]
+
+
+def _is_kept(connection: Connection, schema: str) -> bool:
+    """Whether there is a table of applied migrations. To ask it itself would end a transaction."""
+    query = """
+        SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = %s AND c.relname = 'migrations'
+    """
+    return connection.execute(query, [schema]).fetchone() is not None
 
 
 def _keep_books(connection: Connection, schema: str) -> None:

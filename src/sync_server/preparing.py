@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import psycopg
 import structlog
 
-from sync_server import diagnosis, migrations, signals
+from sync_server import adoption, diagnosis, migrations, signals
+from sync_server.adoption import AdoptionError
 from sync_server.config import Config, RealmSettings
 from sync_server.embedded import EmbeddedError, EmbeddedPostgres
 from sync_server.migrations import MigrationError
@@ -69,9 +70,14 @@ def migrate_all(config: Config, urls: dict[str, str], realms: list[str]) -> dict
 def migrate(name: str, settings: RealmSettings, url: str) -> str | None:
     """Bring a realm's database up to date. None, or one line of what is wrong and how to mend it, without a secret."""
     try:
+        has_old_tables = adoption.concerns(settings, url)
         applied = migrations.migrate(url, settings.schema)
+        if has_old_tables:
+            adoption.on_start(name, settings, url)
     except MigrationError as exc:
         return f"its schema cannot be brought up to date: {exc}"
+    except AdoptionError as exc:
+        return f"its old tables cannot be taken over: {exc}"
     except psycopg.Error as exc:
         return f"its database cannot be reached: {diagnosis.explain(exc)}"
     if applied:

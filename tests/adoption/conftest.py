@@ -1,0 +1,61 @@
+"""Databases with old tables, and servers on them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from adoption import old_tables
+from conftest import Process, start_server
+from postgres import Postgres
+from sync_server import adoption
+from sync_server.adoption import Report
+from sync_server.config import RealmSettings, Secret
+
+_numbers = itertools.count(1)
+Serve = Callable[[dict[str, object]], Process]
+
+
+class Silent:
+    def begin(self, lines: int) -> None:
+        pass
+
+    def advance(self, lines: int) -> None:
+        pass
+
+
+def adopt(url: str, *, dry_run: bool = False, all_again: bool = False) -> Report:
+    settings = RealmSettings(url=Secret(url))
+    return adoption.adopt("main", settings, url, Silent(), dry_run=dry_run, all_again=all_again)
+
+
+@pytest.fixture
+def new_database(postgres: Postgres) -> Callable[[], str]:
+    return lambda: postgres.create_database(f"adoption_{next(_numbers)}")
+
+
+@pytest.fixture
+def old_database(new_database: Callable[[], str]) -> str:
+    """The URL of a database as the old server left it."""
+    url = new_database()
+    old_tables.load(url)
+    return url
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start a server with these realms."""
+    running: list[Process] = []
+
+    def start(realms: dict[str, object]) -> Process:
+        config = {"server": {"bcrypt_rounds": 4}, "db": {"realms": realms}}
+        directory = tmp_path / f"server{len(running)}"
+        running.append(start_server(directory, config, environment={"RATE_LIMIT_DISABLE": "1"}))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.stop()
