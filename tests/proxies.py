@@ -67,7 +67,10 @@ def cut_answer(after: int = 0) -> Mode:
 
 
 class Proxy:
-    """Listens on 127.0.0.1 as long as the block lasts. Threads may set `mode` and `fate` at any time."""
+    """Listens on 127.0.0.1 as long as the block lasts. Threads may set `mode` and `fate` at any time.
+
+    Of several targets each connection gets the next one, and where that refuses, the one after it.
+    """
 
     def __init__(self, *targets: Address, fate: Callable[[], Mode] = lambda: PASS, port: int = 0) -> None:
         self.targets = list(targets)
@@ -114,7 +117,8 @@ class Proxy:
         link = _Link(self, self.fate(), writer)
         self._links.add(link)
         try:
-            await link.carry(reader, self.targets[next(self._turns) % len(self.targets)])
+            turn = next(self._turns) % len(self.targets)
+            await link.carry(reader, self.targets[turn:] + self.targets[:turn])
         finally:
             self._links.discard(link)
 
@@ -152,10 +156,10 @@ class _Link:
     def mode(self) -> Mode:
         return self.fate if self.proxy.mode is PASS else self.proxy.mode
 
-    async def carry(self, reader: asyncio.StreamReader, target: Address) -> None:
+    async def carry(self, reader: asyncio.StreamReader, targets: list[Address]) -> None:
         with suppress(OSError, _Reset, asyncio.CancelledError):
             await self._until_free()
-            server_reader, self.server = await _connect(target)
+            server_reader, self.server = await _connect(targets)
             await _first_of(
                 self._pump(reader, self.server, up=True),
                 self._pump(server_reader, self.client, up=False),
@@ -237,7 +241,12 @@ async def _first_of(*works: Coroutine[Any, Any, None]) -> None:
         task.result()
 
 
-async def _connect(target: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(targets: list[Address]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """To the first of them that takes the connection. Raises OSError when none does."""
+    for target in targets[:-1]:
+        with suppress(OSError):
+            return await _connect([target])
+    target = targets[-1]
     if isinstance(target, str):
         return await asyncio.open_unix_connection(target)
     return await asyncio.open_connection(*target)

@@ -83,8 +83,10 @@ Transport = Callable[[Request, Send], Answer]
 class Wire:
     """A connection pool to one server; threads may share it."""
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=60, limits=httpx.Limits(max_connections=32))
+    def __init__(self, url: str, keep_alive: int | None = None) -> None:
+        """`keep_alive`: how many connections may wait for further calls; 0 has each call come by one of its own."""
+        limits = httpx.Limits(max_connections=32, max_keepalive_connections=keep_alive)
+        self._http = httpx.Client(base_url=url, timeout=60, limits=limits)
 
     def send(self, request: Request) -> Answer:
         answer = self._http.post(request.path, content=request.body, headers=request.headers())

@@ -12,21 +12,16 @@ The default is the same games in every run, within about a minute. `SYNC_TEST_GA
 
 from __future__ import annotations
 
-import itertools
 import os
-import random
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from device import Device
 from game import FAULTS, KEYS, PARTS, SKEWS, Game, Plan
-from users import NewUser, User
-from wire import Answer, Request, Send, Transport, crash_after, direct, lose_answer, lose_request
+from histories import live_at_once, play
+from users import NewUser
 
 GAMES = int(os.environ.get("SYNC_TEST_GAMES", "25"))
 FIRST_SEED = int(os.environ.get("SYNC_TEST_SEED", "0"))
@@ -114,106 +109,12 @@ def test_devices_converge_in_random_histories(new_user: NewUser) -> None:
         play(seed, [new_user(), new_user()])
 
 
-def play(seed: int, users: list[User]) -> None:
-    """One random history."""
-    rng = random.Random(seed)
-    game = Game(users, rng.choices(SKEWS, k=2 + seed % 2))
-    try:
-        for _ in range(20 + seed % 40):
-            move(game, rng)
-        game.come_to_rest()
-    except Exception as failure:
-        failure.add_note(f"SYNC_TEST_SEED={seed} SYNC_TEST_GAMES=1")
-        failure.add_note("\n".join(game.story))
-        raise
-
-
-def move(game: Game, rng: random.Random) -> None:
-    number, key, luck = rng.randrange(6), rng.choice(KEYS), rng.random()
-    if luck < 0.12:
-        game.delete(number, key)
-    elif luck < 0.5:
-        game.write(number, key)
-    elif luck < 0.88:
-        game.sync(number, random_plan(rng))
-    elif luck < 0.93:
-        game.straggle(number, rng.randrange(20))
-    elif luck < 0.95:
-        game.back_up(number)
-    elif luck < 0.97:
-        game.restore(number)
-    elif luck < 0.99:
-        game.two_minutes_pass(number)
-    else:
-        game.server_clock_leaps(number, rng.choice([1, 50, 3_600_000]))
-
-
-def random_plan(rng: random.Random) -> Plan:
-    def some_faults(*how_many: int) -> dict[int, str]:
-        return {rng.randrange(5): rng.choice(sorted(FAULTS)) for _ in range(rng.choice(how_many))}
-
-    return Plan(
-        faults=some_faults(0, 0, 1, 2, 3),
-        token_faults=some_faults(0, 0, 0, 1),
-        others={rng.randrange(5): rng.randrange(6) for _ in range(rng.choice([0, 1, 2]))},
-        crash_step=rng.choice([None, None, None, rng.randrange(10)]),
-    )
-
-
 def test_devices_converge_that_sync_at_the_same_time(new_user: NewUser) -> None:
     """Requests of several devices are in the server at once; its locks are what keeps stamps and rows in order."""
     user = new_user()
     devices = [user.device(part=PARTS) for _ in range(5)]
     for seed in range(FIRST_SEED, FIRST_SEED + max(3, GAMES // 8)):
-        with ThreadPoolExecutor(len(devices)) as pool:
-            futures = [pool.submit(live, device, seed * 100 + number) for number, device in enumerate(devices)]
-            for future in futures:
-                future.result()
-        rest(user, devices)
+        live_at_once(user, devices, seed)
     fresh = user.device()
     fresh.sync()
     assert fresh.state.rows == devices[0].state.rows
-
-
-def live(device: Device, seed: int) -> None:
-    """A device's life in its own thread: edits and syncs, some of which go wrong."""
-    rng = random.Random(seed)
-    for turn in range(12):
-        for _ in range(rng.randrange(4)):
-            key = rng.choice(KEYS)
-            if key in device.state.rows and rng.random() < 0.3:
-                device.delete(*key)
-            elif key in device.state.rows:
-                device.update(*key, {"title": f"{seed} {turn}"})
-            else:
-                device.insert(*key, {"title": f"{seed} {turn}"})
-        faults = {
-            rng.randrange(12): rng.choice([lose_request, lose_answer, crash_after]) for _ in range(rng.randrange(2))
-        }
-        device.transport = troubled(faults)
-        device.tries_to_sync()
-    device.transport = direct
-
-
-def troubled(faults: Mapping[int, Transport]) -> Transport:
-    """These faults at the exchanges of these numbers."""
-    numbers = itertools.count()
-
-    def transport(request: Request, send: Send) -> Answer:
-        return faults.get(next(numbers), direct)(request, send)
-
-    return transport
-
-
-def rest(user: User, devices: list[Device]) -> None:
-    for device in devices:
-        user.two_minutes_pass(device)
-    for _ in range(2):
-        for device in devices:
-            device.sync()
-    live_rows = {key for key, row in user.rows().items() if row["operation"] != "D"}
-    for device in devices:
-        assert device.state.rows == devices[0].state.rows
-        assert device.state.rows.keys() == live_rows
-    stamps = [(line["stamp"], line["ordinal"]) for line in user.history()]
-    assert len(stamps) == len(set(stamps))
