@@ -36,7 +36,7 @@ def to(device: Device, wire: Wire) -> Device:
 def test_g4_the_later_of_two_edits_wins_whichever_servers_they_reach(
     skewed: Fleet, user: User, first: int, second: int
 ) -> None:
-    phone, tablet = user.device(), user.device()
+    phone, tablet = user.device(clock=at(wall_clock() - 180 * MINUTE)), user.device()
     phone.insert("todos", "1", {"title": "known to both"})
     sync_all(phone, tablet)
     phone.clock, tablet.clock = at(wall_clock() - 1000), at(wall_clock() - 30 * MINUTE)

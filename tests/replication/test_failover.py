@@ -1,0 +1,82 @@
+"""Failover: nothing that a device was told is stored is lost with the primary, as its standby had it first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from device import Device, Refused
+from instances.fleet import Fleet, configuration, fleet
+from instances.storm import Storm
+from replication.machines import Pair, wait_for
+from users import User, look_into
+from wire import Answer, Request, encode
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are found in /proc")
+
+
+@pytest.fixture
+def served(pair: Pair, tmp_path: Path) -> Iterator[Fleet]:
+    """Two servers that know both machines, and give up waiting for a database after two seconds."""
+    config = configuration(pair.url)
+    config["db"] = {"realms": {"main": {"url": pair.url, "history": "full"}}, "timeout": 2}
+    with fleet(tmp_path, pair.url, (0, 0), config, {"RATE_LIMIT_DISABLE": "1"}) as servers:
+        yield servers
+
+
+def test_a_standby_takes_over_in_the_middle_of_a_storm(pair: Pair, served: Fleet) -> None:
+    with look_into(pair.standby.url("main")) as after:
+        storm = Storm([User(served.wire.send, "main", after) for _ in range(3)])
+        processes = [server.process.pid for server in served.servers]
+        with storm.raging():
+            storm.until_synced(5)
+            pair.fail_over(pause=1.0)
+            storm.until_synced(5)
+        storm.check()
+        assert [server.process.pid for server in served.servers] == processes
+        assert all(server.process.poll() is None for server in served.servers)
+        assert all('"database_error"' in server.log for server in served.servers), "nobody noticed"
+
+
+def push(device: Device) -> Answer:
+    """The last call of a sync, once; the device has pulled."""
+    device.fetch_token()
+    body = encode(device.body(device.pending(), 0, None))
+    return device.send(Request(f"/push/main/{device.client_id}", body, f"Bearer {device.state.access}"))
+
+
+def test_while_there_is_no_standby_nothing_is_acknowledged(pair: Pair, served: Fleet) -> None:
+    """A commit that is given up while it waits for the standby is there, on the primary alone. The device asks again, and is
+    told that it is stored when the standby has it (G1, G5).
+    """
+    with look_into(pair.primary.url("main")) as before:
+        user = User(served.wire.send, "main", before)
+        phone, tablet = user.device(), user.device()
+        phone.insert("todos", "1", {"title": "precious"})
+        phone.pull()
+        tablet.login()
+        pair.standby.kill()
+        begun = time.monotonic()
+        answers = [push(phone)]
+        assert answers[0].status == 503
+        assert time.monotonic() - begun < 10
+        wait_for(lambda: user.rows().keys() == {("todos", "1")})  # committed, though not replicated
+        answers = [push(phone), push(phone)]
+        assert [answer.status for answer in answers] == [503, 503]
+        with pytest.raises(Refused) as refused:
+            tablet.pull()  # would show what may be lost
+        assert refused.value.status == 503
+        pair.standby.start()
+        pair.until_replicated()
+        assert push(phone).status == 200
+        assert len(user.history()) == 1
+    pair.fail_over()
+    with look_into(pair.standby.url("main")) as after:
+        assert [row["row_data"] for row in User(served.wire.send, "main", after, email=user.email).rows().values()] == [
+            '{"rowguid":"1","title":"precious"}'
+        ]
+    tablet.sync()
+    assert tablet.state.rows == {("todos", "1"): {"title": "precious"}}
