@@ -103,7 +103,6 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.close()
         self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -129,11 +128,13 @@ class Proxy:
         return len(links)
 
     async def _end(self) -> None:
-        """Connections that are held would otherwise be held for ever."""
+        """End also connections that are held."""
+        self._server.close()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0.01)  # in which the sockets are closed
 
 
 class _Reset(Exception):

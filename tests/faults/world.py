@@ -1,0 +1,226 @@
+"""What faults are injected into: a PostgreSQL with fsync, a server process, a mail server, and proxies between them.
+
+devices -- net --> server -- link --> PostgreSQL (realm main)
+                     |  `-----------> PostgreSQL (realm other, a database of its own)
+                     `--------------> mail server
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+
+from conftest import Process, start_server
+from faults import clocks
+from faults.disks import Disk
+from faults.waiting import until
+from mail.post_office import Loop, PostOffice
+from proxies import Proxy, address_of, through
+from sync_server.embedded import EmbeddedPostgres
+
+POOL = 3
+"""Connections that the server may have to a database: fewer than there are devices."""
+BACKENDS = 40
+"""Connections that PostgreSQL takes."""
+DATABASE_TIMEOUT = 2.0
+GRACE = 3.0
+WAIT_LIMIT = 12.0
+"""Seconds after which every request must have been answered, whatever the state of the database: a call has up to three
+transactions, each with a limit of DATABASE_TIMEOUT."""
+START_LIMIT = 60.0
+_EVENT = re.compile(r'"event": ?"(\w+)"')
+DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "max_connections": str(BACKENDS)}
+
+
+@dataclass
+class Usage:
+    """What the server and its database hold."""
+
+    rss: float
+    """MB of the server process."""
+    files: int
+    connections: int
+
+
+class World:
+    """Everything in `directory`, running as long as the block lasts. `disk`: a small one for PostgreSQL's data."""
+
+    def __init__(self, directory: Path, disk: Disk | None = None) -> None:
+        self.directory, self.disk = directory, disk
+        place = disk.directory if disk else directory
+        self.postgres = EmbeddedPostgres(place / "postgres", DURABLE | (disk.settings if disk else {}))
+        self.clock = clocks.find(directory)
+        self.silences: list[Silence] = []
+        self._stack = ExitStack()
+        self.process: Process
+        self.clock_is_right = True
+        self._lives = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.callback(self.postgres.stop)
+            self.postgres.start()
+            urls = {name: self.postgres.create_database(name) for name in ("main", "other")}
+            self.link = stack.enter_context(Proxy(address_of(urls["main"])))
+            self.office = PostOffice(stack.enter_context(Loop()))
+            self.office.open()
+            stack.callback(self.office.close)
+            self.config = self._config({"main": through(self.link, urls["main"]), "other": urls["other"]})
+            self._start()
+            stack.callback(lambda: self.process.stop(signal.SIGKILL))
+            self.net = stack.enter_context(Proxy(("127.0.0.1", self.process.port)))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _config(self, urls: dict[str, str]) -> dict[str, Any]:
+        return {
+            "server": {"bcrypt_rounds": 4, "grace": GRACE, "body_timeout": 5},
+            "db": {
+                "realms": {name: {"url": url, "history": "full"} for name, url in urls.items()},
+                "max_connections": POOL,
+                "timeout": DATABASE_TIMEOUT,
+            },
+            "email": {"smtp": "127.0.0.1", "port": self.office.port, "security": "plain", "timeout": 2},
+        }
+
+    def lacks(self, layer: str) -> str | None:
+        """Why nothing can be injected there; None when it can."""
+        if layer == "clock" and self.clock is None:
+            return "libfaketime is not there and cannot be fetched (Debian's package libfaketime)"
+        if layer == "disk" and self.disk is None:
+            return "PostgreSQL's data is not on a disk of its own"
+        return None
+
+    # The server.
+
+    def _start(self) -> None:
+        port = self.process.port if self._lives else 0
+        environment = self.clock.environment if self.clock else None
+        self._lives += 1
+        self.process = start_server(
+            self.directory / "server", self.config, "--port", str(port), environment=environment
+        )
+
+    def start_again(self) -> None:
+        """Start the server until it stays, as a service manager does: it ends when no realm's database is there."""
+        end = time.monotonic() + START_LIMIT
+        while True:
+            try:
+                self._start()
+            except AssertionError:  # it said why, and ended
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+            else:
+                return
+
+    @contextmanager
+    def stopped(self, number: signal.Signals) -> Iterator[int]:
+        """End the server with this signal; its exit code. After the block it is started again."""
+        code = self.process.stop(number, timeout=GRACE + 10)
+        try:
+            yield code
+        finally:
+            self.start_again()
+
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """In this block it is not the server's fault when a request waits."""
+        silence = Silence(time.monotonic())
+        self.silences.append(silence)
+        try:
+            yield
+        finally:
+            silence.end = time.monotonic()
+
+    def log_faults(self) -> list[str]:
+        """What must never stand in the server's log."""
+        words = ('"fault"', "Traceback", "Exception")
+        return [line for line in self.process.log.splitlines() if any(word in line for word in words)]
+
+    def events(self) -> Counter[str]:
+        """What the server has logged, by its name."""
+        return Counter(_EVENT.findall(self.process.log))
+
+    # PostgreSQL.
+
+    def start_postgres(self) -> None:
+        """Start it again, as its service manager does."""
+        self.postgres.start()
+        self.link.targets[:] = [address_of(self.postgres.url("main"))]
+
+    def backends(self) -> list[int]:
+        """PostgreSQL's processes, the postmaster not among them."""
+        postmaster = self.postgres.pid
+        return [pid for pid in processes() if parent_of(pid) == postmaster] if postmaster else []
+
+    @contextmanager
+    def superuser(self, database: str = "main") -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        """A connection that does not go through the link."""
+        url = self.postgres.url(database).replace("sync_server@", "postgres@", 1)
+        with psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="faults") as connection:
+            yield connection
+
+    # What it holds.
+
+    def usage(self) -> Usage:
+        pid = self.process.process.pid
+        status = Path(f"/proc/{pid}/status").read_text()
+        rss = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        with self.superuser() as connection:
+            [(connections,)] = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE usename = 'sync_server'"
+            ).fetchall()
+        return Usage(rss / 1024, len(list(Path(f"/proc/{pid}/fd").iterdir())), connections)
+
+    def nothing_is_under_way(self) -> bool:
+        """No transaction is open and nobody is connected to the server."""
+        query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'sync_server' AND state <> 'idle'"
+        with self.superuser() as connection:
+            [(busy,)] = connection.execute(query).fetchall()
+        return not busy and not self.net.connections
+
+    def comes_to_rest(self, seconds: float = 20.0) -> None:
+        until(self.nothing_is_under_way, seconds, "transactions or connections stay open")
+
+
+@dataclass
+class Silence:
+    """A time in which the way to the server, or the server, was stopped."""
+
+    begin: float
+    end: float = field(default=float("inf"))
+
+    def covers(self, begin: float, end: float) -> float:
+        """How many of these seconds."""
+        return max(0.0, min(end, self.end) - max(begin, self.begin))
+
+
+def processes() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def parent_of(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError):
+        return None
+
+
+def send(number: signal.Signals, *pids: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
