@@ -3,8 +3,8 @@
 `Space` is the oracle of the tests: what docs and SQL say in their own way, it says in the fewest lines. `python
 tests/model.py [runs] [first_seed]` plays random histories (edits, syncs, crashes at any step, lost requests and answers,
 the client's resend of every failed call, copies of requests that arrive much later, skewed clocks, restored device
-backups, devices that sync in the middle of each other's syncs), lets the devices come to rest, and checks that all hold
-the same rows (G1-G3, G5, G6). Standard library only.
+backups, devices that sync in the middle of each other's syncs, tombstones that are pruned), lets the devices come to rest,
+and checks that all hold the same rows (G1-G3, G5, G6). Standard library only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Key = tuple[str, str]  # (tablename, rowguid)
@@ -54,6 +54,7 @@ class Sync:
 @dataclass
 class Client:
     first_stamp: int | None = None
+    acknowledged: int = 0  # the cursor that came with the latest pull
     sync_number: int = 0
     sync: Sync | None = None
     last_push: tuple[Any, int] | None = None
@@ -82,6 +83,8 @@ class Space:
     rows: dict[Key, Row] = field(default_factory=dict)
     clients: dict[str, Client] = field(default_factory=dict)
     overridden: list[tuple[Key, str, Change]] = field(default_factory=list)  # with the client whose version lost
+    pruned: int = 0  # the highest stamp of a pruned tombstone
+    recorded: dict[Key, Row] = field(default_factory=dict)  # those that the history still knows
     applied: int = 0
     tokens: int = 0
 
@@ -93,10 +96,14 @@ class Space:
         client = self.clients[client_id]
         request = (cursor, tuple(sorted(pending.items())))
         if client.sync is None or client.sync.stale:
-            client.sync_number += 1
-            client.sync = Sync(cursor, self.clock, request, token)
+            self._begin(client, Sync(cursor, self.clock, request, token))
         elif client.sync.request != request:
             raise Refused("already syncing")
+        elif token.sync_number == client.sync_number and token != client.sync.token:
+            # A new attempt, for its token was issued since, not a copy. What the attempt before has sent, and may have been
+            # held up, must not mix with it: what a pull says of the device's changes does not tell their data.
+            self._begin(client, replace(client.sync, token=token))
+        assert client.sync is not None
         if client.first_stamp is None:
             client.first_stamp = client.sync.to
         ordered = sorted(self.rows.items(), key=lambda item: (item[1].stamp, item[1].ordinal))
@@ -107,12 +114,44 @@ class Space:
             and self._wanted(client_id, client.first_stamp, row, pending.get(key))
         ]
 
+    def _begin(self, client: Client, sync: Sync) -> None:
+        client.sync_number += 1
+        client.sync = sync
+        client.acknowledged = min(sync.from_, sync.to)
+        if client.first_stamp is not None and sync.from_ < self.pruned:
+            self._bring_back(max(sync.from_, client.first_stamp))
+
     @staticmethod
     def _wanted(client_id: str, first_stamp: int, row: Row, pending: tuple[str, int] | None) -> bool:
         """Whether a pull delivers a row that changed since the cursor."""
         if pending is not None:
             return row.client != client_id and pending[1] <= row.rank
         return row.operation != "D" or row.stamp > first_stamp
+
+    def prune(self, oldest: int) -> int:
+        """Forget tombstones up to the stamp `oldest` that every client that has ever pulled is known to have heard of.
+
+        What is known of a client is the cursor that it sent, not the one that it was given: the answer may get lost. A
+        client that pulls for the first time gets live rows only. How many were forgotten.
+        """
+        horizon = min(
+            [oldest, *(client.acknowledged for client in self.clients.values() if client.first_stamp is not None)]
+        )
+        gone = {key: row for key, row in self.rows.items() if row.operation == "D" and row.stamp <= horizon}
+        for key, row in gone.items():
+            del self.rows[key]
+            self.recorded[key] = row
+            self.pruned = max(self.pruned, row.stamp)
+        return len(gone)
+
+    def forget_history(self, oldest: int) -> None:
+        self.recorded = {key: row for key, row in self.recorded.items() if row.stamp > oldest}
+
+    def _bring_back(self, after: int) -> None:
+        """For a device that was restored from a backup older than what was pruned: the tombstones, from the history."""
+        for key, row in self.recorded.items():
+            if row.stamp > after and key not in self.rows:
+                self.rows[key] = replace(row, rank=min(row.client_date, row.stamp))
 
     def belongs(self, token: Token, client: Client) -> bool:
         """Whether a call is part of the sync under way, not a straggler of an earlier one."""
@@ -202,6 +241,16 @@ class World:
         self.now += self.rng.choice([0, 0, 1, 5])
         now = self.now - self.rng.choice([0, 0, 0, 50])
         return self.space.push(token, client_id, cursor, changes, partial, now)
+
+    def prune(self, devices: list[Device], *, with_history: bool) -> None:
+        """At any moment, and up to any age. But where the history goes with the tombstones, only up to an age that no
+        backup has: of a device that ever was restored from one, what it sent before says nothing.
+        """
+        oldest = self.space.clock - self.rng.choice([0, 0, 5, 50, 500])
+        if with_history:
+            oldest = min([oldest, *(min(device.cursor, device.backup[2]) for device in devices if device.backup)])
+            self.space.forget_history(oldest)
+        self.space.prune(oldest)
 
 
 class Device:
@@ -324,6 +373,11 @@ def play(seed: int) -> str | None:
     world = World(rng)
     devices = [Device(f"device{number}", world, rng) for number in range(2 + seed % 3)]
     keys = [(table, str(number)) for table in ("todos", "notes") for number in range(4)]  # the same guid in two tables
+    forgetful = rng.random() < 0.5  # the history is pruned, too
+
+    def prune() -> None:
+        world.prune(devices, with_history=forgetful)
+
     for step in range(20 + seed % 80):
         device = rng.choice(devices)
         world.now += rng.choice([0, 1, 10])
@@ -332,8 +386,11 @@ def play(seed: int) -> str | None:
             device.delete(rng.choice(keys))
         elif luck < 0.5:
             device.write(rng.choice(keys), step)
+        elif luck < 0.91:
+            others: list[Callable[[], object]] = [other.sync for other in devices if other is not device]
+            device.sync(meanwhile=rng.choice([prune, *others]))
         elif luck < 0.95:
-            device.sync(meanwhile=rng.choice([other for other in devices if other is not device]).sync)
+            prune()
         elif luck < 0.96:
             device.straggle()
         elif luck < 0.97:

@@ -63,6 +63,10 @@ class User:
     def overridden(self) -> list[dict[str, Any]]:
         return self._select("SELECT * FROM sync.overridden WHERE space_id = %s ORDER BY stamp", self.space_id)
 
+    def kept_aside(self) -> list[dict[str, Any]]:
+        query = "SELECT k.* FROM sync.kept_aside k JOIN sync.users u ON u.id = k.user_id WHERE u.email = %s"
+        return self._select(f"{query} ORDER BY k.received_at, k.id", self.email)
+
     def client(self, device: Device) -> dict[str, Any]:
         return self._select("SELECT * FROM sync.clients WHERE id = %s", device.client_id)[0]
 

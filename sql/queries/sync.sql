@@ -1,7 +1,7 @@
 -- name: client_of_pull
 -- The token's claims are checked here, so that a revoked token ends at once. The row's lock makes the calls of one client
 -- run one after the other. The space is only read: a clock that a push is just moving on is one that this pull need not see.
-SELECT u.space_id, s.clock, c.first_stamp, c.sync_to, c.sync_digest,
+SELECT u.space_id, s.clock, s.pruned, c.first_stamp, c.sync_number, c.sync_to, c.sync_digest, c.sync_token,
     (extract(epoch FROM now()) * 1000)::bigint - c.sync_started AS sync_age
 FROM sync.clients c
 JOIN sync.users u ON u.id = c.user_id
@@ -11,10 +11,28 @@ WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session
 FOR UPDATE OF c;
 
 -- name: begin_sync
+-- acknowledged: what the device has heard of, which decides what may be pruned. last_error is of the latest one.
 UPDATE sync.clients
 SET sync_number = sync_number + 1, sync_from = %(from_)s, sync_to = %(to)s,
-    sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s, first_stamp = coalesce(first_stamp, %(to)s)
+    sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s,
+    first_stamp = coalesce(first_stamp, %(to)s),
+    acknowledged = least(%(from_)s::bigint, %(to)s::bigint), last_error = NULL
 WHERE id = %(client_id)s;
+
+-- name: bring_back_tombstones
+-- For a device that was restored from a backup older than what was pruned: the history still knows what was deleted. A row
+-- without a version has had a tombstone last, so its latest delete is that one. Its rank is close to what it was.
+INSERT INTO sync.rows (space_id, tablename, rowguid, operation, client_date, rank, stamp, ordinal, client_id)
+SELECT DISTINCT ON (h.tablename, h.rowguid) h.space_id, h.tablename, h.rowguid, 'D', h.client_date,
+    least(h.client_date, h.stamp), h.stamp, h.ordinal, h.client_id
+FROM sync.history h
+WHERE h.space_id = %(space_id)s AND h.stamp > %(after)s AND h.stamp <= %(pruned)s AND h.operation = 'D'
+    AND NOT EXISTS (
+        SELECT 1 FROM sync.rows r
+        WHERE r.space_id = h.space_id AND r.tablename = h.tablename AND r.rowguid = h.rowguid
+    )
+ORDER BY h.tablename, h.rowguid, h.stamp DESC
+ON CONFLICT (space_id, tablename, rowguid) DO NOTHING;
 
 -- name: plan_by_index
 -- For pages of a long pull, until the end of the transaction: walk the index rows_by_stamp. Where PostgreSQL expects far fewer
@@ -173,9 +191,51 @@ WHERE s.id = %(space_id)s;
 -- name: finish_sync
 UPDATE sync.clients
 SET sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL,
-    push_digest = %(digest)s, push_answer = %(cursor)s, last_error = NULL,
+    push_digest = %(digest)s, push_answer = %(cursor)s,
     last_sync = (extract(epoch FROM now()) * 1000)::bigint
 WHERE id = %(client_id)s;
+
+-- name: keep_aside
+-- Changes that cannot be stored as rows, each once. Where the user's share is used up the line is made all the same, without
+-- the change itself: the device has the row, and the operator hears of it.
+WITH incoming AS (
+    SELECT id, reason, detail, most, change, octet_length(change) AS bytes,
+        sum(octet_length(change)) OVER (ORDER BY ordinal) AS bytes_so_far
+    FROM unnest(%(ids)b::uuid[], %(reasons)b::text[], %(details)b::text[], %(mosts)b::bigint[], %(texts)b::text[])
+        WITH ORDINALITY AS change (id, reason, detail, most, change, ordinal)
+),
+kept AS (
+    INSERT INTO sync.kept_aside (id, user_id, client_id, reason, detail, most, bytes, change)
+    SELECT id, %(user_id)s, %(client_id)s, reason, detail, most, bytes,
+        CASE
+            WHEN bytes_so_far + (
+                SELECT coalesce(sum(k.bytes), 0)
+                FROM sync.kept_aside k
+                WHERE k.user_id = %(user_id)s AND k.change IS NOT NULL
+            ) <= %(share)s::bigint THEN change
+        END
+    FROM incoming
+    ON CONFLICT (id) DO NOTHING
+    RETURNING change
+)
+SELECT count(*) AS recorded, count(*) - count(change) AS without_data FROM kept;
+
+-- name: note_error
+UPDATE sync.clients SET last_error = %(error)s WHERE id = %(client_id)s;
+
+-- name: kept_aside_list
+SELECT k.id, u.email, k.client_id, k.received_at, k.reason, k.detail, k.most, k.bytes, k.change IS NOT NULL AS complete
+FROM sync.kept_aside k
+JOIN sync.users u ON u.id = k.user_id
+ORDER BY k.received_at, k.id;
+
+-- name: kept_aside_change
+SELECT change FROM sync.kept_aside WHERE id = %(id)s;
+
+-- name: count_syncs
+-- Those under way of other clients; one without a sign of life for two minutes is abandoned.
+SELECT count(*) FROM sync.clients 
+WHERE sync_started > (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s AND id <> %(client_id)s;
 
 -- name: cancel_sync
 -- A call that was held up and belongs to an earlier sync cancels nothing, nor does one whose token has been revoked (G8).

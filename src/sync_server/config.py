@@ -13,6 +13,8 @@ import msgspec
 from sync_server import connection_url, documents
 from sync_server.connection_url import UnreadableUrl
 from sync_server.documents import DocumentError
+from sync_server.limits import Limits
+from sync_server.retention.settings import Retention
 
 REALM_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _SCHEMA_NAME = r"^[a-z_][a-z0-9_]{0,62}$"
@@ -85,6 +87,9 @@ class RealmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """False behind a connection pooler that does not know prepared statements."""
     adopt: bool | None = None
     """Whether the first start takes over sync_server_ts's tables; by default where the schema is "sync"."""
+    limits: Limits = Limits()
+    """The section `limits` of the file, with what the realm has of its own."""
+    retention: Retention = Retention()
 
     @property
     def adopts(self) -> bool:
@@ -116,6 +121,8 @@ class Email(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     security: Literal["auto", "starttls", "tls", "plain"] = "auto"
     """auto: TLS on port 465; else STARTTLS, demanded where a user name is set, taken where offered without one."""
     timeout: Seconds = 30.0
+    outbox_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] | None = 30
+    """Days after which a mail that was written to the outbox is removed; null: never."""
     templates: str | None = None
     """A directory whose templates come before the server's own; relative to the configuration file."""
     apps: dict[str, str] = msgspec.field(default_factory=dict)
@@ -126,6 +133,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     db: Database
     server: Server = Server()
     email: Email = Email()
+    limits: Limits = Limits()
+    retention: Retention = Retention()
     base: Path = Path()
     """The configuration file's directory. Not a key of the file."""
     rate_limits: bool = True
@@ -169,7 +178,8 @@ def _build(document: Any, base: Path, port: int | None) -> Config:
             raise ConfigError(f"Object contains unknown field `{key}`")
     database = document.get("db")
     if isinstance(database, dict):
-        document = {**document, "db": {**database, "realms": _realms(database.get("realms"))}}
+        shared = {key: _section(document, key, kind) for key, kind in _OF_REALMS.items()}
+        document = {**document, "db": {**database, "realms": _realms(database.get("realms"), shared)}}
     config = msgspec.convert(document, Config, strict=False, dec_hook=_convert)
     server = config.server if port is None else msgspec.structs.replace(config.server, port=port)
     unlimited = os.environ.get("RATE_LIMIT_DISABLE") == "1"
@@ -178,7 +188,24 @@ def _build(document: Any, base: Path, port: int | None) -> Config:
     return config
 
 
-def _realms(realms: Any) -> dict[str, RealmSettings]:
+_OF_REALMS: dict[str, type[msgspec.Struct]] = {"limits": Limits, "retention": Retention}
+"""Sections that hold for all realms, and of which a realm may have values of its own."""
+
+
+def _section(document: dict[str, Any], key: str, kind: type[msgspec.Struct]) -> dict[str, Any]:
+    section = document.get(key, {})
+    try:
+        msgspec.convert(section, kind, strict=False)
+    except msgspec.ValidationError as exc:
+        raise ConfigError(_within(exc, f"$.{key}")) from None
+    return dict(section)
+
+
+def _within(exc: msgspec.ValidationError, where: str) -> str:
+    return str(exc).replace("`$", f"`{where}") if "`$" in str(exc) else f"{exc} - at `{where}`"
+
+
+def _realms(realms: Any, shared: dict[str, dict[str, Any]]) -> dict[str, RealmSettings]:
     """Read realm by realm, so that an error can name the realm; a plain string is a URL."""
     if not isinstance(realms, dict) or not realms:
         raise ConfigError(
@@ -191,18 +218,19 @@ def _realms(realms: Any) -> dict[str, RealmSettings]:
             raise ConfigError(f"A realm's name is up to 63 letters, digits, '_', '.', '-' - at `{where}`")
         if name.lower() in settings:
             raise ConfigError(f"The realm stands twice (names differ only in case) - at `{where}`")
-        settings[name.lower()] = _realm(name.lower(), value, where)
+        settings[name.lower()] = _realm(name.lower(), value, where, shared)
     return settings
 
 
-def _realm(name: str, value: Any, where: str) -> RealmSettings:
+def _realm(name: str, value: Any, where: str, shared: dict[str, dict[str, Any]]) -> RealmSettings:
     try:
         document = {"url": value} if isinstance(value, str) else value
+        for key, section in shared.items():
+            if isinstance(document, dict) and isinstance(own := document.get(key, {}), dict):
+                document = {**document, key: {**section, **own}}
         settings = msgspec.convert(document, RealmSettings, strict=False, dec_hook=_convert)
     except msgspec.ValidationError as exc:
-        raise ConfigError(
-            str(exc).replace("`$", f"`{where}") if "`$" in str(exc) else f"{exc} - at `{where}`"
-        ) from None
+        raise ConfigError(_within(exc, where)) from None
     if settings.embedded:
         if len(name) > _EMBEDDED_NAME:
             raise ConfigError(f"An embedded realm's name is up to {_EMBEDDED_NAME} characters long - at `{where}`")

@@ -1,7 +1,8 @@
 """Every refusal of the server, and how it becomes an answer.
 
 An error answer is `{"code": <status>, "error": "<name>", "message": "…"}` (G11). `message` is shown by the apps and must
-help a person; `error` is for programs and never changes. Some clients match parts of `message`: those are marked.
+help a person; `error` is for programs and never changes. Some clients match parts of `message`: those are marked. Where a
+limit of the configuration was met, `"limit": {"name": "<its key>", "most": <its value>}` says which.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
+from sync_server.limits import Limit
+
 log = structlog.get_logger()
 
 
@@ -24,8 +27,12 @@ class Refusal(Exception):
     code: ClassVar[str]
     message: str
 
-    def __init__(self, message: str | None = None, *, retry_after: int | None = None) -> None:
+    def __init__(
+        self, message: str | None = None, *, retry_after: int | None = None, limit: Limit | None = None
+    ) -> None:
         self.message = message if message is not None else type(self).message
+        self.limit = limit
+        """The limit that was met, where an operator can raise it."""
         self.retry_after = retry_after
         """Seconds after which the same call may succeed, for the `Retry-After` header."""
         super().__init__(self.message)
@@ -133,6 +140,26 @@ class BodyTooLarge(Refusal):
     message = "The body is too large"
 
 
+class TooManyRows(Refusal):
+    """The client cannot send less at once, so raising the limit is what helps."""
+
+    status = 413
+    code = "too_many_rows"
+    message = "There are too many changes in one call"
+
+
+class TooManyClients(Refusal):
+    status = 422  # neither 403 nor 404: clients give these a meaning of their own
+    code = "too_many_clients"
+    message = "The account has as many devices as it may have; remove one first"
+
+
+class TooManySyncs(Refusal):
+    status = 503
+    code = "too_many_syncs"
+    message = "Too many devices are syncing at the moment, try again in a minute"
+
+
 class UnsupportedMediaType(Refusal):
     status = 415
     code = "unsupported_media_type"
@@ -159,14 +186,23 @@ class Unavailable(Refusal):
     message = "The server cannot answer at the moment, try again later"
 
 
-def answer(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> Response[dict[str, object]]:
+def answer(
+    status: int, error: str, message: str, headers: dict[str, str] | None = None, **further: object
+) -> Response[dict[str, object]]:
     """The one form that an error takes on the wire."""
-    return Response({"code": status, "error": error, "message": message}, status_code=status, headers=headers)
+    content = {"code": status, "error": error, "message": message, **further}
+    return Response(content, status_code=status, headers=headers)
 
 
-def _on_refusal(_: Request[Any, Any, Any], refusal: Refusal) -> Response[dict[str, object]]:
+def _on_refusal(request: Request[Any, Any, Any], refusal: Refusal) -> Response[dict[str, object]]:
     headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after is not None else None
-    return answer(refusal.status, refusal.code, refusal.message, headers)
+    if refusal.limit is None:
+        return answer(refusal.status, refusal.code, refusal.message, headers)
+    limit = {"name": refusal.limit.name, "most": refusal.limit.most}
+    realm = request.path_params.get("realm_name")
+    log.warning("limit_met", limit=limit["name"], most=limit["most"], realm=realm, error=refusal.code)
+    message = f"{refusal.message} (the limit {limit['name']} is {limit['most']})"
+    return answer(refusal.status, refusal.code, message, headers, limit=limit)
 
 
 def _on_http_exception(_: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, object]]:

@@ -13,6 +13,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPRequestEvent, HTTPScope, Receive, Scope, Send
 
 from sync_server.errors import BodyStalled, BodyTooLarge, MalformedEncoding, Refusal, UnsupportedMediaType
+from sync_server.limits import Limit
 
 _STOPPING_SECONDS = 1.0
 """What a body that has stopped coming gets when the server is to end."""
@@ -75,7 +76,7 @@ class Receiving(ASGIMiddleware):
                 return b"".join(chunks)
 
     def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"The body is larger than {self._max_body} bytes")
+        return BodyTooLarge(limit=Limit("server.max_body", self._max_body))
 
     @contextmanager
     def _limited(self) -> Iterator[asyncio.Timeout]:
@@ -109,7 +110,7 @@ def inflate(data: bytes, limit: int) -> bytes:
         except zlib.error:
             raise MalformedEncoding from None
         if len(inflated) > limit:
-            raise BodyTooLarge(f"The inflated body is larger than {limit} bytes")
+            raise BodyTooLarge("The body, inflated, is too large", limit=Limit("server.max_body", limit))
         if not stream.eof:
             raise MalformedEncoding("The gzip body is cut off")
         data = stream.unused_data  # a gzip file may have several members (RFC 1952, section 2.2)

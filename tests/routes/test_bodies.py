@@ -205,25 +205,23 @@ def test_a_key_that_stands_twice_is_no_mistake_of_the_server(http: Http, phone: 
     assert send(http, made, twice.encode()).status_code in (200, 403, 409)
 
 
-@pytest.mark.parametrize("call", ["pull", "push"])
 @pytest.mark.parametrize("field", ["rowguid", "tablename"])
 @pytest.mark.parametrize("text", ["\0", "a\0", "\ud800", "\udc00\ud800", "\udfff😀"])
-def test_a_key_that_cannot_be_stored_is_refused_with_its_path(
-    http: Http, phone: Device, call: str, field: str, text: str
-) -> None:
+def test_a_key_that_cannot_be_stored_holds_nothing_up(http: Http, phone: Device, field: str, text: str) -> None:
     good = {"operation": "U", "rowguid": "1", "tablename": "todos", "clientdate": 1, "rowData": {"a": "\ud800\0"}}
-    body = {"changes": [good, {**good, field: text}]}
-    message = refusal(http.post(f"/{call}/main", body, f"Bearer {phone.state.access}"), 400, "invalid_body")
-    assert f"`$.changes[1].{field}`" in message
+    syncs(http, phone, [good, {**good, field: text}])
 
 
-@pytest.mark.parametrize("call", ["pull", "push"])
-def test_a_key_in_the_readmes_form_is_refused_with_its_path(http: Http, phone: Device, call: str) -> None:
-    values: list[Any] = [7, None, [], "x" * 256]
-    for value in values:
-        body = {"changes": [{"operation": "insert", "table": "todos", "data": {"guid": value}}]}
-        message = refusal(http.post(f"/{call}/main", body, f"Bearer {phone.state.access}"), 400, "invalid_body")
-        assert "`$.changes[0].data.guid`" in message
+@pytest.mark.parametrize("value", [7, None, [], "x" * 256])
+def test_a_key_in_the_readmes_form_holds_nothing_up(http: Http, phone: Device, value: Any) -> None:
+    syncs(http, phone, [{"operation": "insert", "table": "todos", "data": {"guid": value}}])
+
+
+def syncs(http: Http, phone: Device, changes: list[Any]) -> None:
+    for call in ("cancelSync", "pull", "push"):
+        body = {} if call == "cancelSync" else {"changes": changes}
+        answer = http.post(f"/{call}/main", body, f"Bearer {phone.state.access}")
+        assert answer.status_code == 200, answer.text
 
 
 PART = ["chunkIndex", "chunks", "data", "syncId"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -245,17 +246,31 @@ BAD_CHANGES: dict[str, Any] = {
 
 @pytest.mark.parametrize("partial", [0, 1])
 @pytest.mark.parametrize("bad", BAD_CHANGES)
-def test_g10_a_push_with_one_bad_change_stores_nothing(user: User, bad: str, partial: int) -> None:
+def test_g10_one_bad_change_does_not_hold_up_the_others(user: User, bad: str, partial: int) -> None:
+    """The client cannot leave it out, and would send it for ever."""
+    phone = user.device()
+    good = [change("I", f"{number}", 1, {"title": "x"}) for number in range(3)]
+    changes = [*good[:2], BAD_CHANGES[bad], good[2]]
+    phone.pull([])
+    answer = post_raw(phone, f"/push/{phone.realm}/{phone.client_id}", encode(phone.body(changes, partial, None)))
+    assert answer.status == 200
+    assert {guid for _, guid in user.rows()} == {"0", "1", "2"}
+    [kept] = user.kept_aside()
+    assert json.loads(kept["change"]) == BAD_CHANGES[bad]
+
+
+@pytest.mark.parametrize("partial", [0, 1])
+def test_g10_a_push_that_is_no_push_stores_nothing(user: User, partial: int) -> None:
     phone = user.device()
     good = [change("I", f"{number}", 1, {"title": "x"}) for number in range(3)]
     phone.pull([])
-    body = phone.body([*good[:2], BAD_CHANGES[bad], good[2]], partial, None)
-    answer = post_raw(phone, f"/push/{phone.realm}/{phone.client_id}", encode(body))
-    assert answer.status == 400
-    assert "changes[2]" in answer.message
-    assert everything(user) == ({}, [], [], 0)
+    body = encode(phone.body(good, partial, None))
+    for broken in (body[:-1], body.replace(b'"changes":[', b'"clientId":7,"changes":['), body[:-1] + b',"changes":{}}'):
+        answer = post_raw(phone, f"/push/{phone.realm}/{phone.client_id}", broken)
+        assert answer.status == 400
+        assert everything(user) == ({}, [], [], 0)
+        assert not user.kept_aside()
     assert phone.push(good) == user.clock  # the sync is still under way
-    assert len(user.rows()) == 3
 
 
 @pytest.mark.parametrize("fault", [crash_before, crash_after])

@@ -9,11 +9,21 @@ import pytest
 
 from device import Change, Device, Refused
 from users import User, at, change, sync_all
-from wire import Answer, Crash, On, Request, crash_after, encode, lose_answer, meanwhile
+from wire import Answer, Crash, On, Request, Send, Transport, crash_after, direct, encode, lose_answer, meanwhile
 
 
 def insert(device: Device, guid: str) -> None:
     device.insert("todos", guid, {"title": guid})
+
+
+def hold_and_crash(held_up: list[Request]) -> Transport:
+    """The app is killed, and its request is held up somewhere."""
+
+    def transport(request: Request, _send: Send) -> Answer:
+        held_up.append(request)
+        raise Crash
+
+    return transport
 
 
 def test_a_push_without_a_pull_is_refused(user: User) -> None:
@@ -79,9 +89,26 @@ def test_the_same_pull_again_goes_on_with_the_sync_under_way(user: User) -> None
     insert(tablet, "2")
     tablet.sync()
     assert phone.pull() == first
-    assert (user.client(phone)["sync_number"], user.client(phone)["sync_to"]) == (number, to)
+    assert (user.client(phone)["sync_number"], user.client(phone)["sync_to"]) == (number + 1, to)
     phone.push(phone.pending())
     assert user.rows().keys() == {("todos", "1"), ("todos", "2"), ("todos", "mine")}
+
+
+def test_what_a_crashed_attempt_had_sent_does_not_mix_with_the_next(user: User) -> None:
+    """An edit of a row that the server does not know keeps the insert's date, so both attempts' pulls say the same."""
+    phone = user.device()
+    held_up: list[Request] = []
+    insert(phone, "1")
+    phone.transport = On("/push", hold_and_crash(held_up))
+    with pytest.raises(Crash):
+        phone.sync()
+    phone.update("todos", "1", {"title": "the latest"})
+    phone.transport = direct
+    phone.pull()
+    phone.push(phone.pending(), partial=True)
+    assert phone.send(held_up[0]).status == 409
+    phone.push([])
+    assert "the latest" in user.rows()["todos", "1"]["row_data"]
 
 
 def test_the_pull_whose_answer_was_lost_is_answered_again(user: User) -> None:

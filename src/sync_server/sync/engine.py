@@ -15,6 +15,8 @@ import msgspec
 from sync_server.accounts.tokens import Device
 from sync_server.database import Tx
 from sync_server.errors import AlreadySyncing, PullFirst, TokenRejected
+from sync_server.limits import KEPT_ASIDE
+from sync_server.sync import aside
 from sync_server.sync.protocol import DATE_LIMIT, Change, Pull, PulledRow, Push
 
 TAKEOVER = 120_000
@@ -47,9 +49,12 @@ class PullUnderWay(msgspec.Struct, frozen=True):
 class _PullClient(NamedTuple):
     space_id: UUID
     clock: int
+    pruned: int
     first_stamp: int | None
+    sync_number: int
     sync_to: int | None
     sync_digest: str | None
+    sync_token: str | None
     sync_age: int | None
 
 
@@ -92,15 +97,35 @@ async def begin_pull(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, 
     to = client.sync_to
     if to is None or client.sync_age is None or abs(client.sync_age) >= TAKEOVER:
         to = client.clock
-        begun = {"from_": pull.last_sync, "to": to, "digest": pull.digest}
-        await tx.execute("begin_sync", {**device.parameters, **begun})
+        await _begin(tx, device, client, pull, to)
     elif client.sync_digest != pull.digest:
         raise AlreadySyncing
+    elif _is_new_attempt(device, client):
+        await _begin(tx, device, client, pull, to)
     first_stamp = to if client.first_stamp is None else client.first_stamp
     under_way = PullUnderWay(client.space_id, device.client_id, pull.last_sync, to, first_stamp, pull.pending)
     if pull.last_sync == 0:
         return under_way, await next_page(tx, under_way, (0, 0))
     return under_way, await _page(tx, under_way, (pull.last_sync, _LAST_ORDINAL))
+
+
+async def _begin(tx: Tx, device: Device, client: _PullClient, pull: Pull, to: int) -> None:
+    """Begin a sync that delivers what was stamped up to `to`."""
+    begun = {"from_": pull.last_sync, "to": to, "digest": pull.digest}
+    await tx.execute("begin_sync", {**device.parameters, **begun})
+    if client.first_stamp is not None and pull.last_sync < client.pruned:
+        after = max(pull.last_sync, client.first_stamp)
+        pruned = {"space_id": client.space_id, "after": after, "pruned": client.pruned}
+        await tx.execute("bring_back_tombstones", pruned)
+
+
+def _is_new_attempt(device: Device, client: _PullClient) -> bool:
+    """Whether a pull that says the same as that of the sync under way comes with a token issued since: no copy of it.
+
+    What the attempt before has sent, and may be held up somewhere, must not mix with this one's: pulls that say the same
+    of a row do not tell its data.
+    """
+    return device.token_id != client.sync_token and device.sync_number == client.sync_number
 
 
 async def next_page(tx: Tx, pull: PullUnderWay, after: tuple[int, int]) -> Page:
@@ -134,9 +159,10 @@ async def _page(tx: Tx, pull: PullUnderWay, after: tuple[int, int]) -> Page:
     return Page(rows, (stored[-1].serverdate, stored[-1].ordinal))
 
 
-async def push(tx: Tx, device: Device, push: Push, *, full_history: bool) -> int | None:
+async def push(tx: Tx, device: Device, push: Push, *, full_history: bool, share: int = KEPT_ASIDE) -> int | None:
     """Store the changes of a push; the new cursor at the end of a sync, None after a part (G1, G4, G5, G10).
 
+    What cannot be stored is kept aside, up to `share` bytes per user, and does not hold up the rest.
     Raises PullFirst when the push belongs to no sync under way, TokenRejected.
     """
     client = await tx.one(_PushClient, "client_of_push", device.parameters)
@@ -148,6 +174,8 @@ async def push(tx: Tx, device: Device, push: Push, *, full_history: bool) -> int
         raise PullFirst
     if push.changes:
         await _store(tx, device, client, push.changes, full_history=full_history)
+    if push.unstorable:
+        await aside.keep(tx, device, push.unstorable, share)
     if push.is_partial:
         return None
     sync = {"space_id": client.space_id, "client_id": device.client_id, "to": client.sync_to}

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
+import structlog
 from litestar import Response, post
 from litestar.di import NamedDependency
 from litestar.params import RawBody
@@ -15,8 +16,9 @@ from sync_server.accounts.tokens import Device
 from sync_server.config import Config
 from sync_server.database import Tx
 from sync_server.realms import Realm
-from sync_server.sync import engine, protocol, uploads
+from sync_server.sync import aside, crowd, engine, protocol, uploads
 
+log = structlog.get_logger()
 _JSON = "application/json"
 Run = Callable[[Realm, Device, bytes], Awaitable[Response[Any]]]
 
@@ -63,6 +65,7 @@ async def _whole_or_part(
 
 async def _pull(realm: Realm, device: Device, body: bytes) -> Response[Any]:
     request = protocol.decode_pull(body, device.client_id)
+    await crowd.check(realm, device)
     under_way, first = await realm.transact(lambda tx: engine.begin_pull(tx, device, request))
     head = b'{"clientId":"%b","lastSync":%d,"outdatedRowsGuid":[],"data":[' % (
         str(device.client_id).encode(),
@@ -98,9 +101,14 @@ def _lines(rows: Sequence[protocol.PulledRow]) -> bytes:
 
 
 async def _push(realm: Realm, device: Device, body: bytes) -> Response[Any]:
-    request = protocol.decode_push(body, device.client_id)
-    full = realm.settings.history == "full"
-    cursor = await realm.transact(lambda tx: engine.push(tx, device, request, full_history=full))
+    limits, full = realm.settings.limits, realm.settings.history == "full"
+    request = protocol.decode_push(body, device.client_id, limits)
+    cursor = await realm.transact(
+        lambda tx: engine.push(tx, device, request, full_history=full, share=limits.kept_aside)
+    )
+    if request.unstorable:
+        kept = aside.summary(request.unstorable)
+        log.warning("kept_aside", realm=realm.name, client=str(device.client_id), changes=kept)
     return Response(protocol.Pushed(cursor), status_code=200)
 
 

@@ -12,6 +12,7 @@ from sync_server.accounts.tokens import Device
 from sync_server.bodies import decode, storable
 from sync_server.database import Tx
 from sync_server.errors import BodyTooLarge, InvalidBody, MalformedBody, TokenRejected
+from sync_server.limits import Limit
 from sync_server.sync.protocol import KEY_LENGTH
 from sync_server.sync.surrogates import Surrogates
 
@@ -102,7 +103,7 @@ async def add(tx: Tx, device: Device, call: Call, part: Part, max_bytes: int) ->
     await tx.execute("drop_surplus_uploads", {"client_id": device.client_id, "most": MOST_UPLOADS})
     progress = await tx.one(Progress, "upload_progress", key)
     if progress is None or progress.bytes > max_bytes:
-        raise BodyTooLarge(f"The upload is larger than {max_bytes} bytes")
+        raise BodyTooLarge("The upload is too large", limit=Limit("server.max_body", max_bytes))
     if progress.parts < part.chunks:
         return None
     return await _assemble(tx, key)
