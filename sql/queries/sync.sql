@@ -234,7 +234,7 @@ SELECT change FROM sync.kept_aside WHERE id = %(id)s;
 
 -- name: count_syncs
 -- Those under way of other clients; one without a sign of life for two minutes is abandoned.
-SELECT count(*) FROM sync.clients 
+SELECT count(*) FROM sync.clients
 WHERE sync_started > (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s AND id <> %(client_id)s;
 
 -- name: cancel_sync
