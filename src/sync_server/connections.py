@@ -56,12 +56,19 @@ def _line(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) ->
     return None
 
 
+class NotReplicated(psycopg.OperationalError):
+    """A commit was given up while it waited for the synchronous standby: it is on the primary, and would be lost with it."""
+
+
 class Connection(psycopg.AsyncConnection[Any]):
     """A connection of a pool. It holds one of `places` from before it is made until the database has let go of it."""
 
     _places: Places | None = None
     was_cut = False
     """Whether the database did not answer in time."""
+    leads_nowhere = False
+    """Whether it led to a server that takes no changes, such as a primary that has become a standby."""
+    _waited_in_vain = False
 
     @classmethod
     async def connect(cls, conninfo: str = "", *, places: Places, **kwargs: Any) -> Connection:  # type: ignore[override]
@@ -73,7 +80,18 @@ class Connection(psycopg.AsyncConnection[Any]):
             raise
         connection._places = places  # noqa: SLF001 - our own
         places.occupy(connection)
+        connection.add_notice_handler(connection._hear)  # noqa: SLF001
         return connection
+
+    def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
+        """PostgreSQL says by a mere warning, in any language, that a commit which it calls done was not replicated."""
+        if notice.source_function == "SyncRepWaitForLSN":
+            self._waited_in_vain = True
+
+    def check_replicated(self) -> None:
+        """Raises NotReplicated if the commit before was cancelled, by an administrator, say, while it waited."""
+        if self._waited_in_vain:
+            raise NotReplicated("the commit was not replicated")
 
     async def close(self) -> None:
         places, self._places = self._places, None
@@ -96,6 +114,7 @@ class Connection(psycopg.AsyncConnection[Any]):
         Whatever the block waits for, rollbacks included, it ends ANSWER seconds later. When the task is cancelled from
         outside it ends in the same way, by psycopg's own limits.
         """
+        self._waited_in_vain = False
         cut = asyncio.get_running_loop().call_later(seconds + ANSWER, self.cut)
         try:
             async with asyncio.timeout(seconds):
@@ -111,7 +130,7 @@ class Connection(psycopg.AsyncConnection[Any]):
     @property
     def usable(self) -> bool:
         """Whether the next call may have it."""
-        return not self.closed and self.pgconn.transaction_status == TransactionStatus.IDLE
+        return not self.closed and not self.leads_nowhere and self.pgconn.transaction_status == TransactionStatus.IDLE
 
 
 class ConnectionPool(AsyncConnectionPool[Connection]):

@@ -75,7 +75,9 @@ class Pool(Holder):
                     if not in_transaction:
                         return await work(Tx(connection, schema))
                     async with connection.transaction():
-                        return await work(Tx(connection, schema))
+                        done = await work(Tx(connection, schema))
+                    connection.check_replicated()
+                    return done
             except _CONFLICTS as exc:
                 log.info("transaction_retried", realms=self.realms, attempt=attempt, sqlstate=exc.sqlstate)
             except (NoTurn, NotAnswering, PoolTimeout, TimeoutError) as exc:
@@ -125,6 +127,9 @@ class Pool(Holder):
                         await self._probe(connection)
                     async with connection.within(min(self._timeout, give_up - time.monotonic())):
                         yield connection
+                except pg.ReadOnlySqlTransaction:
+                    connection.leads_nowhere = True
+                    raise
                 finally:
                     await self._put(pool, connection)
             finally:

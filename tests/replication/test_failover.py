@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,10 @@ def test_a_standby_takes_over_in_the_middle_of_a_storm(pair: Pair, served: Fleet
 def push(device: Device) -> Answer:
     """The last call of a sync, once; the device has pulled."""
     device.fetch_token()
+    return push_with_token(device)
+
+
+def push_with_token(device: Device) -> Answer:
     body = encode(device.body(device.pending(), 0, None))
     return device.send(Request(f"/push/main/{device.client_id}", body, f"Bearer {device.state.access}"))
 
@@ -80,3 +85,45 @@ def test_while_there_is_no_standby_nothing_is_acknowledged(pair: Pair, served: F
         ]
     tablet.sync()
     assert tablet.state.rows == {("todos", "1"): {"title": "precious"}}
+
+
+def test_a_commit_that_an_administrator_cancels_is_not_acknowledged(pair: Pair, served: Fleet) -> None:
+    """PostgreSQL says COMMIT to it, and by a warning that the standby does not have it."""
+    cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    with look_into(pair.primary.url("main")) as before:
+        user = User(served.wire.send, "main", before)
+        phone = user.device()
+        phone.insert("todos", "1", {"title": "precious"})
+        phone.pull()
+        phone.fetch_token()
+        pair.standby.kill()
+        with ThreadPoolExecutor(1) as pool:
+            pushing = pool.submit(push_with_token, phone)
+            wait_for(lambda: pair.primary.ask(cancel))
+            wait_for(lambda: user.rows().keys() == {("todos", "1")})
+            assert pushing.result(30).status == 503
+        pair.standby.start()
+        pair.until_replicated()
+        assert push(phone).status == 200
+        assert len(user.history()) == 1
+
+
+def test_a_server_that_takes_no_changes_any_more_is_left(pair: Pair, served: Fleet) -> None:
+    """As with a primary that became a standby under connections which a pooler kept."""
+    with look_into(pair.primary.url("main")) as before:
+        user = User(served.wire.send, "main", before)
+        phone = user.device()
+        phone.sync()
+        for setting in ("default_transaction_read_only = on", "synchronous_standby_names = ''"):
+            pair.primary.ask(f"ALTER SYSTEM SET {setting}", "SELECT pg_reload_conf()")
+        show = "SHOW transaction_read_only"
+        wait_for(lambda: before.execute(show).fetchall() == [{"transaction_read_only": "on"}])
+        time.sleep(0.5)  # every process reads it for itself
+        pair.standby.promote()
+        phone.insert("todos", "1", {"title": "x"})
+        assert (
+            phone.tries_to_sync() or phone.tries_to_sync()
+        )  # a server that has not noticed yet knows nothing of the pull
+        assert pair.primary.ask("SELECT count(*) FROM sync.rows", database="main") == [(0,)]
+    with look_into(pair.standby.url("main")) as after:
+        assert User(served.wire.send, "main", after, email=user.email).rows().keys() == {("todos", "1")}
