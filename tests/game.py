@@ -139,6 +139,11 @@ class Game:
         household.twin.space.clock += milliseconds
         household.user.set_clock(household.twin.space.clock)
 
+    def prune(self, number: int, age: int) -> None:
+        """The server forgets what is older than `age` ms, as far as it may. The history stays."""
+        household, _ = self._tell("prune", number, age)
+        household.twin.prune(age)
+
     def _tell(self, move: str, number: int, *details: object) -> tuple[Household, Player]:
         self.time += 7  # edits never share a millisecond
         self.story.append(f"{move} {number % len(self.players)} {' '.join(map(str, details))}")

@@ -12,6 +12,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from device import Change, Device
+from sync_server.database import queries
 from wire import Answer, Request, Send, new_email
 
 Connection = psycopg.Connection[dict[str, Any]]
@@ -78,6 +79,16 @@ class User:
     def set_clock(self, clock: int) -> None:
         """As a server does whose clock is elsewhere."""
         self.connection.execute("UPDATE sync.spaces SET clock = %s WHERE id = %s", (clock, self.space_id))
+
+    def prune_tombstones(self, oldest: int) -> int:
+        """As the server does, but up to a stamp instead of an age; how many went."""
+        age = "(SELECT (extract(epoch FROM now()) * 1000)::bigint - %(oldest)s)"
+        statement = queries("sync")["prune_tombstones"].replace("%(age)s", age)
+        values = {"space_id": self.space_id, "oldest": oldest, "most": 1000}
+        [found] = self.connection.execute(statement.encode(), values).fetchall()
+        count = found["count"]
+        assert isinstance(count, int)
+        return count
 
     def _select(self, query: str, *parameters: object) -> list[dict[str, Any]]:
         return self.connection.execute(query, parameters).fetchall()

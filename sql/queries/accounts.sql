@@ -28,6 +28,26 @@ FROM sync.users
 WHERE id = %(user_id)s AND active AND password_hash = %(password_hash)s
 ON CONFLICT (id) DO NOTHING;
 
+-- name: lock_user
+SELECT 1 FROM sync.users WHERE id = %(user_id)s FOR UPDATE;
+
+-- name: count_clients
+SELECT count(*) FROM sync.clients WHERE user_id = %(user_id)s;
+
+-- name: drop_longest_unseen_client
+-- A phone that is lost cannot be unregistered. last_sync and refresh_issued are its signs of life.
+DELETE FROM sync.clients
+WHERE id = (
+    SELECT id
+    FROM sync.clients
+    WHERE user_id = %(user_id)s
+        AND greatest(last_sync, refresh_issued, (extract(epoch FROM created_at) * 1000)::bigint)
+            < (extract(epoch FROM now()) * 1000)::bigint - %(unseen)s::bigint
+    ORDER BY greatest(last_sync, refresh_issued, (extract(epoch FROM created_at) * 1000)::bigint)
+    LIMIT 1
+)
+RETURNING id;
+
 -- name: begin_session
 -- A refresh token that a login replaces stays valid until the new one has been used: the login's answer may get lost.
 UPDATE sync.clients c

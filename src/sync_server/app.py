@@ -25,6 +25,7 @@ from sync_server.errors import ClientMismatch, TokenRejected
 from sync_server.mail.mailer import Mailer
 from sync_server.realms import Realm, Realms
 from sync_server.receiving import Receiving
+from sync_server.retention.caretaker import Caretaker
 from sync_server.sync.routes import ROUTES as SYNC_ROUTES
 
 _GZIP_LEVEL = 4
@@ -47,17 +48,19 @@ def create_app(config: Config, urls: dict[str, str], connections: int | None = N
     server_keys = keys.load(config)
     realms = Realms(config, urls, connections)
     mailer = Mailer(config, realms, server_keys)
+    caretaker = Caretaker(config, realms)
     tokens = Tokens(server_keys)
     receiving = Receiving(config.server.max_body, config.server.body_timeout)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        sending = asyncio.create_task(mailer.run())
+        background = [asyncio.create_task(mailer.run()), asyncio.create_task(caretaker.run())]
         try:
             yield
         finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await realms.close()
 
     return Litestar(
@@ -68,7 +71,7 @@ def create_app(config: Config, urls: dict[str, str], connections: int | None = N
             "mailer": _same(mailer),
             "passwords": _same(Passwords(config.server.bcrypt_rounds)),
             "tokens": _same(tokens),
-            "realm": Provide(_realm(realms), sync_to_thread=False),
+            "realm": Provide(_realm(realms, caretaker), sync_to_thread=False),
             "device": Provide(_device(tokens), sync_to_thread=False),
             "limits_of": Provide(_limits_of(server_keys, enabled=config.rate_limits), sync_to_thread=False),
         },
@@ -100,9 +103,11 @@ def _same(part: Any) -> Provide:
     return Provide(lambda: part, sync_to_thread=False, use_cache=True)
 
 
-def _realm(realms: Realms) -> Callable[..., Realm]:
+def _realm(realms: Realms, caretaker: Caretaker) -> Callable[..., Realm]:
     def realm(realm_name: str) -> Realm:
-        return realms.get(realm_name)
+        found = realms.get(realm_name)
+        caretaker.note_use(found)
+        return found
 
     return realm
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
+from uuid import UUID
 
 import click
 import msgspec
@@ -18,7 +19,9 @@ from sync_server.adoption import AdoptionError
 from sync_server.checking import Problem
 from sync_server.config import Config, ConfigError
 from sync_server.embedded import EmbeddedError
+from sync_server.errors import Unavailable
 from sync_server.mail import check as mail_check
+from sync_server.retention import command as operating
 from sync_server.serving import ServeError
 
 _NAMED = 3
@@ -46,6 +49,8 @@ def commands() -> None:
     sync-server check      see whether configuration, databases and mail server work
     sync-server migrate    bring the databases up to date without serving
     sync-server adopt      take over the data of a sync_server_ts
+    sync-server prune      remove what retention lets go, now
+    sync-server kept-aside show changes that could not be stored as rows
 
     A realm is an app or a group of users. It is named in the URL of each call and has a database of its own.
     """  # noqa: D301 - click's mark for lines that are not to be wrapped
@@ -133,9 +138,7 @@ def migrate(path: Path, realm: str | None) -> None:
     server's own role may not create tables: run it with a configuration that names the owner's.
     """
     config = configuration.load(path)
-    if realm is not None and realm.lower() not in config.db.realms:
-        raise ConfigError(f"{path}: There is no realm {realm}; there are: {', '.join(config.db.realms)}")
-    realms = [realm.lower()] if realm is not None else list(config.db.realms)
+    realms = _realms(config, path, realm)
     with preparing.databases(config, share=True) as (_, urls):
         problems = preparing.migrate_all(config, urls, realms)
     for name in realms:
@@ -173,6 +176,53 @@ def adopt(path: Path, realm: str, *, dry_run: bool, as_json: bool, send_all_agai
     else:
         for line in report.lines():
             click.echo(_one_line(line))
+
+
+@commands.command()
+@_CONFIG
+@click.option("--realm", help="Only this realm.  [default: all]")
+@click.option("--dry-run", is_flag=True, help="Only say how much would be removed.")
+def prune(path: Path, realm: str | None, *, dry_run: bool) -> None:
+    """Remove what may go by the configuration's `retention`, and what has expired; print how much, a JSON line per realm.
+
+    A running server does this by itself every hour or so. Safe to run beside it: portions are small, and what both
+    want to remove is removed once.
+    """
+    config = configuration.load(path)
+    names = _realms(config, path, realm)
+
+    async def run(urls: dict[str, str]) -> None:
+        async for line in operating.prune(config, urls, names, dry_run=dry_run):
+            click.echo(msgspec.json.encode(line).decode())
+
+    with preparing.databases(config, share=True) as (_, urls):
+        asyncio.run(run(urls))
+
+
+@commands.command("kept-aside")
+@_CONFIG
+@click.option("--realm", required=True, help="The realm.")
+@click.argument("identity", metavar="[ID]", type=click.UUID, required=False)
+def kept_aside(path: Path, realm: str, identity: UUID | None) -> None:
+    """List changes that could not be stored as rows, a JSON line each; with an ID, print that change as it was sent."""
+    config = configuration.load(path)
+    [name] = _realms(config, path, realm)
+    with preparing.databases(config, share=True) as (_, urls):
+        if identity is None:
+            for line in asyncio.run(operating.kept_aside(config, urls, name)):
+                click.echo(msgspec.json.encode(line).decode())
+            return
+        change = asyncio.run(operating.kept_change(config, urls, name, identity))
+    if change is None:
+        raise ConfigError(f"Realm {name} keeps no change {identity} aside, or not its data")
+    click.echo(change)
+
+
+def _realms(config: Config, path: Path, realm: str | None) -> list[str]:
+    """The realms that a command is for. Raises ConfigError when there is no such realm."""
+    if realm is not None and realm.lower() not in config.db.realms:
+        raise ConfigError(f"{path}: There is no realm {realm}; there are: {', '.join(config.db.realms)}")
+    return [realm.lower()] if realm is not None else list(config.db.realms)
 
 
 @commands.command()
@@ -234,7 +284,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may have what the terminal cannot show
     try:
         commands.main()
-    except (AdoptionError, ConfigError, EmbeddedError, ServeError) as exc:
+    except (AdoptionError, ConfigError, EmbeddedError, ServeError, Unavailable) as exc:
         click.echo(f"sync-server: {_one_line(str(exc))}", err=True)
         sys.exit(1)
 

@@ -84,6 +84,10 @@ class Machine(RuleBasedStateMachine):
     def server_clock_leaps(self, number: int, milliseconds: int) -> None:
         self.game.server_clock_leaps(number, milliseconds)
 
+    @rule(number=players, age=st.sampled_from([0, 10, 1000]))
+    def prune(self, number: int, age: int) -> None:
+        self.game.prune(number, age)
+
     def teardown(self) -> None:
         self.game.come_to_rest()
 

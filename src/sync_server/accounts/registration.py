@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
+
+import structlog
 
 from sync_server.accounts import account, guessing, protocol
 from sync_server.accounts.account import Account
@@ -12,10 +14,14 @@ from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.protocol import RegisteredUser, Registration
 from sync_server.bodies import client_id, storable
 from sync_server.database import Tx
-from sync_server.errors import ClientTaken, EmailTaken, EmailUnknown, RegistrationRejected, Unavailable
+from sync_server.errors import ClientTaken, EmailTaken, EmailUnknown, RegistrationRejected, TooManyClients, Unavailable
+from sync_server.limits import Limit
 from sync_server.realms import Realm
 
+log = structlog.get_logger()
+
 _RACES = 3
+_DAY = 86_400_000
 
 
 class _Raced(Exception):
@@ -112,5 +118,22 @@ async def _add_client(
     if known.client_owner is not None:
         raise ClientTaken
     parameters = {**wanted, "user_id": known.user_id, "password_hash": known.password_hash}
-    if not await realm.transact(lambda tx: tx.execute("create_client", parameters)):
-        raise _Raced
+
+    async def create(tx: Tx) -> None:
+        await _make_room(tx, realm, known.user_id)
+        if not await tx.execute("create_client", parameters):
+            raise _Raced
+
+    await realm.transact(create)
+
+
+async def _make_room(tx: Tx, realm: Realm, user_id: UUID | None) -> None:
+    """Raises TooManyClients when the user has as many as allowed, and has seen all of them lately."""
+    limits, user = realm.settings.limits, {"user_id": user_id}
+    await tx.value("lock_user", user)  # or two registrations at the same time would both find room
+    if await tx.value("count_clients", user) < limits.clients_per_user:
+        return
+    gone = await tx.value("drop_longest_unseen_client", {**user, "unseen": limits.clients_give_way * _DAY})
+    if gone is None:
+        raise TooManyClients(limit=Limit("limits.clients_per_user", limits.clients_per_user))
+    log.info("client_gave_way", realm=realm.name, client=str(gone))

@@ -1,0 +1,50 @@
+"""`sync-server prune` and `sync-server kept-aside`: what they print, as one JSON object per line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from sync_server.config import Config
+from sync_server.realms import Realm, Realms
+from sync_server.retention import caretaker, pruning
+from sync_server.sync import aside
+
+
+@asynccontextmanager
+async def _opened(config: Config, urls: dict[str, str]) -> AsyncIterator[Realms]:
+    realms = Realms(config, urls)
+    try:
+        yield realms
+    finally:
+        await realms.close()
+
+
+async def prune(
+    config: Config, urls: dict[str, str], names: list[str], *, dry_run: bool
+) -> AsyncIterator[dict[str, Any]]:
+    """Prune these realms, and the outbox; a line for each. Raises Unavailable."""
+    word = "would_remove" if dry_run else "removed"
+    async with _opened(config, urls) as realms:
+        for name in names:
+            realm: Realm = realms.get(name)
+            ages = pruning.ages(realm.settings.retention)
+            found = await (pruning.count(realm, ages) if dry_run else pruning.prune(realm, ages, math.inf))
+            yield {"realm": name, word: dict(sorted((+found).items()))}
+    mails = caretaker.clear(config.data_dir / "outbox", config.email.outbox_days, dry_run=dry_run)
+    yield {"outbox": str(config.data_dir / "outbox"), word: {"mails": mails} if mails else {}}
+
+
+async def kept_aside(config: Config, urls: dict[str, str], name: str) -> list[dict[str, Any]]:
+    """What a realm keeps aside, without the changes themselves. Raises Unavailable."""
+    async with _opened(config, urls) as realms:
+        return [line._asdict() for line in await realms.get(name).read(aside.everything)]
+
+
+async def kept_change(config: Config, urls: dict[str, str], name: str, identity: UUID) -> str | None:
+    """A change that is kept aside, as the device sent it. Raises Unavailable."""
+    async with _opened(config, urls) as realms:
+        return await realms.get(name).read(lambda tx: aside.change(tx, identity))

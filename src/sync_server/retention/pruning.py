@@ -1,0 +1,130 @@
+"""What goes, in small portions: each a short transaction of its own, with a pause after it for the others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from typing import NamedTuple
+from uuid import UUID
+
+from sync_server.realms import Realm
+from sync_server.retention.settings import Retention
+
+PORTION = 500
+"""Rows that one transaction removes at most."""
+_SPACES = 500
+"""Spaces that one statement looks at."""
+_ALL = 1 << 40
+_DAY = 86_400_000
+_EXPIRED = {"attempts": 0, "uploads": 60 * 60_000, "pins": _DAY}
+"""Milliseconds after which what is of no use any more goes, whatever the configuration."""
+_STATEMENTS = {
+    "history": "prune_history",
+    "overridden": "prune_overridden",
+    "kept_aside": "prune_kept_aside",
+    "attempts": "prune_attempts",
+    "uploads": "prune_uploads",
+    "pins": "prune_pins",
+}
+_REST = 3.0
+"""How many times as long as a portion has taken the pause after it is."""
+_SHORTEST_REST, _LONGEST_REST = 0.02, 5.0
+
+
+class _Space(NamedTuple):
+    space_id: UUID
+    tombstones: int
+    history: int
+    overridden: int
+
+
+class _Elsewhere(NamedTuple):
+    kept_aside: int
+    attempts: int
+    uploads: int
+    pins: int
+
+
+Ages = Mapping[str, int | None]
+"""By what is pruned: the age in ms from which on it goes; None: never."""
+
+
+def ages(retention: Retention) -> Ages:
+    """The configured ages, and those of what is simply of no use any more."""
+    days = {
+        "tombstones": retention.tombstones,
+        "history": retention.history,
+        "overridden": retention.overridden,
+        "kept_aside": retention.kept_aside,
+    }
+    return {**{name: None if value is None else value * _DAY for name, value in days.items()}, **_EXPIRED}
+
+
+async def count(realm: Realm, of_age: Ages) -> Counter[str]:
+    """How much could be pruned now. Changes nothing."""
+    found: Counter[str] = Counter()
+    async for page in _pages(realm, of_age, _ALL):
+        for space in page:
+            found.update(tombstones=space.tombstones, history=space.history, overridden=space.overridden)
+    elsewhere = await _elsewhere(realm, of_age)
+    found.update(elsewhere._asdict())
+    return found
+
+
+async def prune(realm: Realm, of_age: Ages, deadline: float) -> Counter[str]:
+    """Remove what may go, until all is gone or the monotonic clock says `deadline`; how much was removed."""
+    removed: Counter[str] = Counter()
+    async for page in _pages(realm, of_age, 1):
+        for space in page:
+            for kind in ("tombstones", "history", "overridden"):
+                if getattr(space, kind):
+                    await _prune(realm, kind, of_age[kind], deadline, removed, space.space_id)
+        if time.monotonic() >= deadline:
+            return removed
+    for kind, number in (await _elsewhere(realm, of_age))._asdict().items():
+        if number:
+            await _prune(realm, kind, of_age[kind], deadline, removed)
+    return removed
+
+
+async def _prune(
+    realm: Realm, kind: str, age: int | None, deadline: float, removed: Counter[str], space_id: UUID | None = None
+) -> None:
+    parameters = {"age": age, "most": 10 if kind == "uploads" else PORTION, "space_id": space_id}
+    while time.monotonic() < deadline:
+        begun = time.monotonic()
+        if kind == "tombstones":
+            gone = await realm.transact(lambda tx: tx.value("prune_tombstones", parameters))
+        else:
+            gone = await realm.transact(lambda tx: tx.execute(_STATEMENTS[kind], parameters))
+        removed[kind] += gone
+        await _rest(begun)
+        if gone < parameters["most"]:  # the last ones, or the space is locked: next time
+            return
+
+
+async def _pages(realm: Realm, of_age: Ages, most: int) -> AsyncIterator[list[_Space]]:
+    """All spaces, page by page, those alone that have something to prune; it is counted up to `most`."""
+    after = UUID(int=0)
+    while True:
+        parameters = {**of_age, "after": after, "spaces": _SPACES, "most": most}
+        begun = time.monotonic()
+        page = await realm.read(lambda tx, given=parameters: tx.all(_Space, "prunable_in_spaces", given))  # type: ignore[misc]
+        if page:
+            yield [space for space in page if any(space[1:])]
+        if len(page) < _SPACES:
+            return
+        after = page[-1].space_id
+        await _rest(begun)
+
+
+async def _elsewhere(realm: Realm, of_age: Ages) -> _Elsewhere:
+    found = await realm.read(lambda tx: tx.one(_Elsewhere, "prunable", of_age))
+    return found or _Elsewhere(0, 0, 0, 0)  # the statement always gives a row
+
+
+async def _rest(begun: float) -> None:
+    taken = time.monotonic() - begun
+    await asyncio.sleep(min(_LONGEST_REST, max(_SHORTEST_REST, _REST * taken)))

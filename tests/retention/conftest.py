@@ -1,0 +1,69 @@
+"""A household of devices, and a caretaker for their realm whose time is the test's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from sync_server.config import Config, Database, RealmSettings, Secret
+from sync_server.realms import Realm, Realms
+from sync_server.retention import pruning
+from users import Connection, User, look_into
+from wire import Server, Wire
+
+T = TypeVar("T")
+NEVER = 1e12
+KEEP: dict[str, int | None] = dict.fromkeys(
+    ("tombstones", "history", "overridden", "kept_aside", "attempts", "uploads", "pins")
+)
+
+
+@pytest.fixture(scope="session")
+def wire(server: Server) -> Iterator[Wire]:
+    wire = Wire(server.url)
+    yield wire
+    wire.close()
+
+
+@pytest.fixture(scope="session")
+def connection(server: Server) -> Iterator[Connection]:
+    with ExitStack() as stack:
+        yield stack.enter_context(look_into(server.dsn(server.realm)))
+
+
+@pytest.fixture
+def user(server: Server, wire: Wire, connection: Connection) -> User:
+    return User(wire.send, server.realm, connection)
+
+
+def run(url: str, work: Callable[[Realm], Awaitable[T]]) -> T:
+    """Do something with a realm of its own process, as another instance would."""
+
+    async def working() -> T:
+        config = Config(Database({"main": RealmSettings(Secret(url))}), base=Path("/nonexistent"))
+        realms = Realms(config, {"main": url})
+        try:
+            return await work(realms.get("main"))
+        finally:
+            await realms.close()
+
+    return asyncio.run(working())
+
+
+Prune = Callable[..., Counter[str]]
+
+
+@pytest.fixture
+def prune(server: Server) -> Prune:
+    """Prune the realm: what is named goes at that age in ms, all else stays; what went."""
+
+    def work(**ages: int) -> Counter[str]:
+        return run(server.dsn(server.realm), lambda realm: pruning.prune(realm, {**KEEP, **ages}, NEVER))
+
+    return work
