@@ -19,6 +19,7 @@ from retention.conftest import Prune, run
 from sync_server import migrations
 from sync_server.config import Config, Database
 from sync_server.embedded import EmbeddedPostgres
+from sync_server.mail import outbox
 from sync_server.realms import Realm, Realms
 from sync_server.retention import caretaker, pruning
 from sync_server.retention.settings import Retention
@@ -148,12 +149,12 @@ def test_mails_of_the_outbox_go_when_they_are_old(tmp_path: Path) -> None:
     for name, days in (("old.eml", 31), ("new.eml", 29), ("note.txt", 31)):
         (tmp_path / name).write_text("x")
         os.utime(tmp_path / name, times=(time.time() - days * 86_400,) * 2)
-    assert caretaker.clear(tmp_path, 30, dry_run=True) == 1
+    assert outbox.clear(tmp_path, 30, dry_run=True) == 1
     assert len(list(tmp_path.iterdir())) == 3
-    assert caretaker.clear(tmp_path, None) == 0
-    assert caretaker.clear(tmp_path, 30) == 1
+    assert outbox.clear(tmp_path, None) == 0
+    assert outbox.clear(tmp_path, 30) == 1
     assert {path.name for path in tmp_path.iterdir()} == {"new.eml", "note.txt"}
-    assert caretaker.clear(tmp_path / "nowhere", 30) == 0
+    assert outbox.clear(tmp_path / "nowhere", 30) == 0
 
 
 def command(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,3 +44,22 @@ class Outbox:
             Path(temporary).unlink()
             raise
         return path
+
+
+def clear(directory: Path, days: float | None, *, dry_run: bool = False) -> int:
+    """Remove mails from an outbox that are older than `days`; how many there were. Another process may do the same."""
+    if days is None:
+        return 0
+    oldest = time.time() - days * 86_400
+    old = [path for path in directory.glob("*.eml") if _written(path) < oldest]
+    if not dry_run:
+        for path in old:
+            path.unlink(missing_ok=True)
+    return len(old)
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process was faster
+        return time.time()

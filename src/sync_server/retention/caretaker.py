@@ -6,7 +6,6 @@ import asyncio
 import random
 import time
 from collections import Counter
-from pathlib import Path
 from typing import NoReturn
 
 import structlog
@@ -14,7 +13,7 @@ import structlog
 from sync_server.config import Config
 from sync_server.database import Tx
 from sync_server.errors import Unavailable
-from sync_server.mail import failures
+from sync_server.mail import failures, outbox
 from sync_server.realms import Realm, Realms
 from sync_server.retention import pruning
 
@@ -58,7 +57,7 @@ class Caretaker:
                     await self.visit(realm)
             if time.monotonic() >= self.due.setdefault("", time.monotonic() + _about(HOUR)):
                 self.due[""] = time.monotonic() + _about(HOUR)
-                await asyncio.to_thread(clear, self._outbox, self._outbox_days)
+                await asyncio.to_thread(outbox.clear, self._outbox, self._outbox_days)
 
     async def visit(self, realm: Realm) -> None:
         """A round in one realm, whatever comes of it."""
@@ -87,25 +86,6 @@ async def prune(realm: Realm) -> Counter[str]:
 
 async def _finished(tx: Tx) -> None:
     await tx.execute("finish_chore", {"chore": "prune", "pause": round(HOUR * 1000 / 2)})
-
-
-def clear(outbox: Path, days: float | None, *, dry_run: bool = False) -> int:
-    """Remove mails from the outbox that are older than `days`; how many there were. Another process may do the same."""
-    if days is None:
-        return 0
-    oldest = time.time() - days * _DAY
-    old = [path for path in outbox.glob("*.eml") if _written(path) < oldest]
-    if not dry_run:
-        for path in old:
-            path.unlink(missing_ok=True)
-    return len(old)
-
-
-def _written(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:  # another process was faster
-        return time.time()
 
 
 def _about(seconds: float) -> float:

@@ -9,8 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from sync_server.config import Config
+from sync_server.mail import outbox
 from sync_server.realms import Realm, Realms
-from sync_server.retention import caretaker, pruning
+from sync_server.retention import pruning
 from sync_server.sync import aside
 
 
@@ -34,7 +35,7 @@ async def prune(
             ages = pruning.ages(realm.settings.retention)
             found = await (pruning.count(realm, ages) if dry_run else pruning.prune(realm, ages, math.inf))
             yield {"realm": name, word: dict(sorted((+found).items()))}
-    mails = caretaker.clear(config.data_dir / "outbox", config.email.outbox_days, dry_run=dry_run)
+    mails = outbox.clear(config.data_dir / "outbox", config.email.outbox_days, dry_run=dry_run)
     yield {"outbox": str(config.data_dir / "outbox"), word: {"mails": mails} if mails else {}}
 
 
