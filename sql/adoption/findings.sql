@@ -5,28 +5,30 @@ WHERE user_id = ANY(%(users)s::uuid[]) AND kind <> 'password_changed_on_both';
 
 -- name: find_rows
 -- Rows of the log that are not here, and why. A row of which the content was another row's is here if it was taken over before.
-INSERT INTO sync.adoption_findings (user_id, kind, client_id, tablename, rowguid)
-SELECT n.userid, CASE
+WITH left_out AS MATERIALIZED (
+    SELECT n.userid, n.clientid, n.tablename, n.rowguid::text AS rowguid, u.space_id, CASE
         WHEN n.operation NOT IN ('I', 'U') THEN 'unknown_operation'
         WHEN d.rowguid IS NULL OR jsonb_typeof(d.json) <> 'object' THEN 'no_content'
         WHEN shared.user_id <> n.userid THEN 'content_of_another_user'
-        ELSE 'content_of_another_table'
-    END, n.clientid, n.tablename, n.rowguid::text
-FROM (
-    SELECT DISTINCT ON (userid, tablename, rowguid) userid, tablename, rowguid, clientid, upper(operation) AS operation
-    FROM public.sync_data
-    WHERE userid = ANY(%(users)s::uuid[])
-    ORDER BY userid, tablename, rowguid, id DESC
-) n
-JOIN sync.users u ON u.id = n.userid
-LEFT JOIN public.data d ON d.rowguid = n.rowguid
-LEFT JOIN sync.adopted_contents shared ON shared.rowguid = n.rowguid
-WHERE n.operation <> 'D' AND (
-    n.operation NOT IN ('I', 'U') OR d.rowguid IS NULL OR jsonb_typeof(d.json) <> 'object'
-    OR shared.user_id <> n.userid OR shared.tablename <> n.tablename
-) AND NOT EXISTS (
+        WHEN shared.tablename <> n.tablename THEN 'content_of_another_table'
+    END AS kind
+    FROM (
+        SELECT DISTINCT ON (userid, tablename, rowguid) userid, tablename, rowguid, clientid, upper(operation) AS operation
+        FROM public.sync_data
+        WHERE userid = ANY(%(users)s::uuid[])
+        ORDER BY userid, tablename, rowguid, id DESC
+    ) n
+    JOIN sync.users u ON u.id = n.userid
+    LEFT JOIN public.data d ON d.rowguid = n.rowguid
+    LEFT JOIN sync.adopted_contents shared ON shared.rowguid = n.rowguid
+    WHERE n.operation <> 'D'
+)
+INSERT INTO sync.adoption_findings (user_id, kind, client_id, tablename, rowguid)
+SELECT userid, kind, clientid, tablename, rowguid
+FROM left_out o
+WHERE kind IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM sync.rows r
-    WHERE r.space_id = u.space_id AND r.tablename = n.tablename AND r.rowguid IN (n.rowguid::text, upper(n.rowguid::text))
+    WHERE r.space_id = o.space_id AND r.tablename = o.tablename AND r.rowguid IN (o.rowguid, upper(o.rowguid))
 );
 
 -- name: find_clients

@@ -64,8 +64,12 @@ taken AS (
     FROM newest n
     LEFT JOIN public.data d ON d.rowguid = n.rowguid
     LEFT JOIN sync.adopted_contents shared ON shared.rowguid = n.rowguid
-    WHERE n.operation = 'D' OR n.operation IN ('I', 'U') AND jsonb_typeof(d.json) = 'object'
-        AND (shared.rowguid IS NULL OR shared.user_id = n.userid AND shared.tablename = n.tablename)
+    -- a CASE, of which PostgreSQL expects half of the rows: of the plain condition it expects one, and plans for it
+    WHERE CASE
+        WHEN n.operation = 'D' THEN true
+        WHEN n.operation NOT IN ('I', 'U') OR d.json IS NULL OR jsonb_typeof(d.json) <> 'object' THEN false
+        ELSE shared.rowguid IS NULL OR shared.user_id = n.userid AND shared.tablename = n.tablename
+    END
 ),
 -- cursor: the highest that the device may have; pushed: the last line before the cursor that it was given
 devices AS (
