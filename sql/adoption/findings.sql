@@ -26,7 +26,8 @@ WITH left_out AS MATERIALIZED (
 INSERT INTO sync.adoption_findings (user_id, kind, client_id, tablename, rowguid)
 SELECT userid, kind, clientid, tablename, rowguid
 FROM left_out o
-WHERE kind IS NOT NULL AND NOT EXISTS (
+-- PostgreSQL expects few rows of a list, and so looks for each; there are few
+WHERE kind IN ('unknown_operation', 'no_content', 'content_of_another_user', 'content_of_another_table') AND NOT EXISTS (
     SELECT 1 FROM sync.rows r
     WHERE r.space_id = o.space_id AND r.tablename = o.tablename AND r.rowguid IN (o.rowguid, upper(o.rowguid))
 );

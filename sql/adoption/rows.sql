@@ -12,12 +12,13 @@ WHERE s.id IN (SELECT space_id FROM sync.users WHERE id = ANY(%(users)s::uuid[])
 ORDER BY s.id
 FOR UPDATE;
 
--- name: untouched_users
--- Those of whose devices none has pulled or pushed here yet: what was taken over is not known to anybody and can be made anew.
+-- name: states_of_users
+-- untouched: those of whose devices none has pulled or pushed here yet: what was taken over is
+-- not known to anybody and can be made anew. known: taken over before.
 SELECT u.id AS user_id, a.clock = s.clock AND NOT EXISTS (
     SELECT 1 FROM sync.clients c JOIN sync.users owner ON owner.id = c.user_id
     WHERE owner.space_id = u.space_id AND c.sync_number > 0
-) AS untouched
+) AS untouched, a.lines >= 0 AS known
 FROM sync.users u
 JOIN sync.spaces s ON s.id = u.space_id
 JOIN sync.adopted_users a ON a.user_id = u.id

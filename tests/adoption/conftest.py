@@ -52,10 +52,12 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
     def start(realms: dict[str, object]) -> Process:
         config = {"server": {"bcrypt_rounds": 4}, "db": {"realms": realms}}
-        directory = tmp_path / f"server{len(running)}"
-        running.append(start_server(directory, config, environment={"RATE_LIMIT_DISABLE": "1"}))
-        return running[-1]
+        directory = tmp_path / f"server{next(_numbers)}"
+        process = start_server(directory, config, environment={"RATE_LIMIT_DISABLE": "1"})
+        running.append(process)
+        return process
 
     yield start
     for process in running:
-        process.stop()
+        if process.process.poll() is None:
+            process.stop()

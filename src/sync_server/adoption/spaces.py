@@ -23,11 +23,14 @@ def take_over(books: Books, users: list[UUID]) -> Totals:
     now = books.one("now")["now"]
     locked = [user_id for (user_id,) in books.all("lock_adopted_users", users=users)]
     done = Totals(accounts=len(locked), clients=_accounts(books, locked, now))
-    states = books.all("untouched_users", users=locked)
-    untouched = [user_id for user_id, is_untouched in states if is_untouched]
-    touched = [user_id for user_id, is_untouched in states if not is_untouched]
-    if untouched:
-        _write(books, untouched, done)
+    states = books.all("states_of_users", users=locked)
+    untouched = [user_id for user_id, is_untouched, _ in states if is_untouched]
+    touched = [user_id for user_id, is_untouched, _ in states if not is_untouched]
+    if again := [user_id for user_id, is_untouched, is_known in states if is_untouched and is_known]:
+        books.execute("forget_rows", users=again)
+        books.execute("forget_history", users=again)
+    if untouched:  # nobody has seen what is here of them: it is made from the whole of the log
+        _count(done, books.one("write_rows", users=untouched, longest=LONGEST_SYNC, slack=SLACK, pause=PAUSE))
     if touched:
         _merge(books, touched, now, done)
     books.execute("note_clients", users=locked)
@@ -49,13 +52,6 @@ def _accounts(books: Books, users: list[UUID], now: int) -> int:
     for statement in ("find_password_conflicts", "follow_passwords", "note_passwords"):
         books.execute(statement, users=users)
     return books.execute("make_clients", users=users, now=now)
-
-
-def _write(books: Books, users: list[UUID], done: Totals) -> None:
-    """Nobody has seen what is here of these accounts: it is made anew from the whole of the log."""
-    books.execute("forget_rows", users=users)
-    books.execute("forget_history", users=users)
-    _count(done, books.one("write_rows", users=users, longest=LONGEST_SYNC, slack=SLACK, pause=PAUSE))
 
 
 def _merge(books: Books, users: list[UUID], now: int, done: Totals) -> None:
