@@ -52,16 +52,17 @@ class Tally:
 class Phone:
     """HTTP as a phone does it: a connection for every call. Notes how long each call takes and what comes back."""
 
-    def __init__(self, world: World, tally: Tally) -> None:
-        self._world, self._tally = world, tally
+    def __init__(self, world: World, tally: Tally, address: str) -> None:
+        self._world, self._tally, self._address = world, tally, address
         limits = httpx.Limits(max_keepalive_connections=0)
         self._http = httpx.Client(base_url=world.net.url, timeout=60, limits=limits, trust_env=False)
 
     def send(self, request: Request) -> Answer:
         """Raises Lost when no whole answer comes."""
         begun = time.monotonic()
+        headers = {**request.headers(), "X-Forwarded-For": self._address}
         try:
-            answer = self._http.post(request.path, content=request.body, headers=request.headers())
+            answer = self._http.post(request.path, content=request.body, headers=headers)
         except httpx.TransportError as fault:
             self._tally.lost += 1
             raise Lost from fault
@@ -117,8 +118,8 @@ class Member:
             while not self.stopping.is_set():
                 for _ in range(self._random.randrange(5)):
                     self._edit()
-                self.sync()
-                self.stopping.wait(self._random.uniform(0, 0.2))
+                pause = 0.2 if self.sync() else 0.6
+                self.stopping.wait(self._random.uniform(0, pause))
         except Exception as exc:  # noqa: BLE001 - whatever it is, it must not happen
             self.tally.mistakes.append(f"{self._mark}: {type(exc).__name__}: {exc}")
 
@@ -166,7 +167,7 @@ class Crowd:
         self.households = [self._household(number, devices) for number in range(users)]
 
     def _look(self) -> Connection:
-        return self._stack.enter_context(look_into(self.world.postgres.url(self.realm)))
+        return self._stack.enter_context(look_into(self.world.urls[self.realm]))
 
     def look_again(self) -> None:
         """The faults may have ended the connection through which tests look into the database."""
@@ -184,7 +185,8 @@ class Crowd:
         return Member(device, self._random.randrange(1 << 30), self.tally, mark)
 
     def phone(self) -> Phone:
-        phone = Phone(self.world, self.tally)
+        """One with an address of its own."""
+        phone = Phone(self.world, self.tally, f"2001:db8:{self._random.randrange(1 << 16):x}::1")
         self._stack.callback(phone.close)
         return phone
 

@@ -16,7 +16,7 @@ class Forgetful:
     """Demands PINs for so many users, one after the other, as long as the block lasts. Makes them while all is well."""
 
     def __init__(self, crowd: Crowd, seed: int, number: int, pause: float) -> None:
-        self._crowd, self._world, self._pause = crowd, crowd.world, pause
+        self._crowd, self._pause = crowd, pause
         self._random = random.Random(seed)
         self._waiting = [self._register() for _ in range(number)]
         self._device = Device(crowd.phone().send, crowd.realm)
@@ -38,15 +38,12 @@ class Forgetful:
         self._thread.join(120)
 
     def _live(self) -> None:
-        for email in self._waiting:
-            if self._stopping.wait(self._pause * self._random.uniform(0.5, 1.5)):
-                return
+        while self._waiting and not self._stopping.wait(self._pause * self._random.uniform(0.5, 1.5)):
             try:
-                self._device.forgotten_password(email)
+                self._device.forgotten_password(self._waiting[-1])
             except SyncFailed:
                 continue
-            if self._world.clock_is_right:  # else it may have expired by the time the clock is set
-                self.promised.add(email)
+            self.promised.add(self._waiting.pop())
 
     def check_queued(self) -> None:
         """Raises AssertionError unless each mail has arrived or waits in the queue."""
@@ -57,7 +54,7 @@ class Forgetful:
         until(lambda: self.promised <= self._arrived(), seconds, "a mail was promised and did not arrive")
 
     def _arrived(self) -> set[str]:
-        return {recipient for mail in list(self._world.office.received) for recipient in mail.recipients}
+        return {recipient for mail in list(self._crowd.world.office.received) for recipient in mail.recipients}
 
     def _queued(self) -> set[str]:
         query = "SELECT email FROM sync.mails JOIN sync.users ON users.id = user_id"

@@ -29,15 +29,22 @@ class Injection:
     seconds: float
     """How long it lasts when it is injected alone; up to twice that in a storm."""
     begin: Begin
+    mending: float
+    """Seconds that its end takes, about."""
+    needs: str = ""
+    """What a world may lack: "clock" or "disk"."""
 
 
 ALL: list[Injection] = []
+_MENDING = {"server": 3.0, "database": 1.0, "clock": 1.0}
 
 
-def injection(name: str, layer: str, seconds: float = 1.0) -> Callable[[Callable[..., Iterator[None]]], Begin]:
+def injection(
+    name: str, layer: str, seconds: float = 1.0, needs: str = ""
+) -> Callable[[Callable[..., Iterator[None]]], Begin]:
     def add(function: Callable[..., Iterator[None]]) -> Begin:
         begin: Begin = contextmanager(function)
-        ALL.append(Injection(name, layer, seconds, begin))
+        ALL.append(Injection(name, layer, seconds, begin, _MENDING.get(layer, 0.0), needs))
         return begin
 
     return add
@@ -189,7 +196,7 @@ def connections_terminated(world: World, chance: random.Random) -> Iterator[None
         yield
 
 
-@injection("disk full", "disk", 3.0)
+@injection("disk full", "database", 3.0, needs="disk")
 def disk_full(world: World, _: random.Random) -> Iterator[None]:
     """Nothing can be added to tables; when the log needs a new file, PostgreSQL gives up and cannot start again either."""
     assert world.disk is not None
@@ -270,7 +277,7 @@ def connections(world: World, stack: ExitStack, database: str, number: int) -> l
     found: list[psycopg.Connection[Any]] = []
     with suppress(psycopg.OperationalError):  # that was the last one, or PostgreSQL is down, too
         for _ in range(number):
-            url = world.postgres.url(database)
+            url = world.urls[database]
             found.append(psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="faults"))
             stack.callback(found[-1].close)
     return found
@@ -300,13 +307,13 @@ def mail_hangs(world: World, _: random.Random) -> Iterator[None]:
 # The server's clock.
 
 
-@injection("clock an hour back", "clock", 2.5)
+@injection("clock an hour back", "clock", 2.5, needs="clock")
 def clock_back(world: World, _: random.Random) -> Iterator[None]:
     with clock_at(world, -3600):
         yield
 
 
-@injection("clock ten minutes ahead, then back", "clock", 2.5)
+@injection("clock ten minutes ahead, then back", "clock", 2.5, needs="clock")
 def clock_ahead(world: World, _: random.Random) -> Iterator[None]:
     with clock_at(world, 600):
         yield
@@ -315,14 +322,12 @@ def clock_ahead(world: World, _: random.Random) -> Iterator[None]:
 @contextmanager
 def clock_at(world: World, seconds: int) -> Iterator[None]:
     assert world.clock is not None, "libfaketime is not there"
-    world.clock_is_right = False
     world.clock.set(seconds)
     try:
         yield
     finally:
         world.clock.set(0)
         time.sleep(1.1)  # until it is read
-        world.clock_is_right = True
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class Plan:
 
 def available(world: World) -> list[Injection]:
     """The injections that are possible here."""
-    return [each for each in ALL if not world.lacks(each.layer)]
+    return [each for each in ALL if not world.lacks(each.needs)]
 
 
 def alone(injections: Sequence[Injection], seed: int) -> Plan:
@@ -72,9 +72,9 @@ def storm(injections: Sequence[Injection], seed: int, seconds: float) -> Plan:
         while elapsed < seconds:
             injection = chance.choice(choice)
             step = Step(
-                injection, chance.uniform(0.2, 4), injection.seconds * chance.uniform(0.2, 2), chance.randrange(1 << 30)
+                injection, chance.uniform(0.3, 7), injection.seconds * chance.uniform(0.2, 2), chance.randrange(1 << 30)
             )
-            elapsed += step.pause + step.seconds
+            elapsed += step.pause + step.seconds + injection.mending
             if elapsed < seconds:
                 steps.append(step)
     return Plan(f"storm of {seconds:.0f} s, seed {seed}", steps)

@@ -16,6 +16,8 @@ from faults.world import Usage, World
 
 RECOVERY_LIMIT = 20.0
 """Seconds after a fault in which every device must have synced, without anybody's help."""
+RETRIES = {"database_error", "database_unavailable", "transaction_retried"}
+"""What the server logs when it has met a fault of its database."""
 
 
 @dataclass
@@ -30,13 +32,14 @@ class Result:
     """What the server has logged."""
     recoveries: list[float] = field(default_factory=list)
     """Seconds from the end of a fault until every device had synced."""
-    mails: int = 0
+    mails: set[str] = field(default_factory=set)
+    """Addresses to which a PIN was promised."""
 
     def __str__(self) -> str:
         tally = self.tally
         return (
             f"{tally.syncs} syncs, {tally.failed} failed and tried again, {tally.requests} requests, {tally.lost} lost, "
-            f"statuses {dict(tally.statuses)}, {tally.acknowledged} changes acknowledged, {self.mails} mails, "
+            f"statuses {dict(tally.statuses)}, {tally.acknowledged} changes acknowledged, {len(self.mails)} mails, "
             f"longest wait {tally.longest_wait:.1f} s, recovery {max(self.recoveries):.1f} s, "
             f"{self.before} -> {self.after}, {dict(self.events)}"
         )
@@ -69,7 +72,7 @@ def _run(world: World, plan: Plan, seed: int, devices: int, execute: Callable[[C
         crowd.stop()
         after = check(world, crowd, before)
         forgetful.check_queued()
-    result = Result(plan, crowd.tally, before, after, world.events() - events, recoveries, len(forgetful.promised))
+    result = Result(plan, crowd.tally, before, after, world.events() - events, recoveries, forgetful.promised)
     print(plan, result, sep="\n")  # noqa: T201 - pytest shows it when asked to
     return result
 

@@ -57,20 +57,21 @@ class World:
 
     def __init__(self, directory: Path, disk: Disk | None = None) -> None:
         self.directory, self.disk = directory, disk
+        directory.mkdir(exist_ok=True)
         place = disk.directory if disk else directory
         self.postgres = EmbeddedPostgres(place / "postgres", DURABLE | (disk.settings if disk else {}))
         self.clock = clocks.find(directory)
         self.silences: list[Silence] = []
         self._stack = ExitStack()
         self.process: Process
-        self.clock_is_right = True
+        self.urls: dict[str, str] = {}
         self._lives = 0
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.callback(self.postgres.stop)
             self.postgres.start()
-            urls = {name: self.postgres.create_database(name) for name in ("main", "other")}
+            urls = self.urls = {name: self.postgres.create_database(name) for name in ("main", "other")}
             self.link = stack.enter_context(Proxy(address_of(urls["main"])))
             self.office = PostOffice(stack.enter_context(Loop()))
             self.office.open()
@@ -87,7 +88,7 @@ class World:
 
     def _config(self, urls: dict[str, str]) -> dict[str, Any]:
         return {
-            "server": {"bcrypt_rounds": 4, "grace": GRACE, "body_timeout": 5},
+            "server": {"bcrypt_rounds": 4, "grace": GRACE, "body_timeout": 5, "trusted_proxies": ["127.0.0.1"]},
             "db": {
                 "realms": {name: {"url": url, "history": "full"} for name, url in urls.items()},
                 "max_connections": POOL,
@@ -96,11 +97,11 @@ class World:
             "email": {"smtp": "127.0.0.1", "port": self.office.port, "security": "plain", "timeout": 2},
         }
 
-    def lacks(self, layer: str) -> str | None:
-        """Why nothing can be injected there; None when it can."""
-        if layer == "clock" and self.clock is None:
+    def lacks(self, need: str) -> str | None:
+        """Why the world has no such thing; None when it has."""
+        if need == "clock" and self.clock is None:
             return "libfaketime is not there and cannot be fetched (Debian's package libfaketime)"
-        if layer == "disk" and self.disk is None:
+        if need == "disk" and self.disk is None:
             return "PostgreSQL's data is not on a disk of its own"
         return None
 
@@ -160,7 +161,8 @@ class World:
     def start_postgres(self) -> None:
         """Start it again, as its service manager does."""
         self.postgres.start()
-        self.link.targets[:] = [address_of(self.postgres.url("main"))]
+        self.urls = {name: self.postgres.url(name) for name in self.urls}
+        self.link.targets[:] = [address_of(self.urls["main"])]
 
     def backends(self) -> list[int]:
         """PostgreSQL's processes, the postmaster not among them."""
@@ -170,7 +172,7 @@ class World:
     @contextmanager
     def superuser(self, database: str = "main") -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
         """A connection that does not go through the link."""
-        url = self.postgres.url(database).replace("sync_server@", "postgres@", 1)
+        url = self.urls[database].replace("sync_server@", "postgres@", 1)
         with psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="faults") as connection:
             yield connection
 
