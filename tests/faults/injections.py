@@ -211,9 +211,9 @@ def disk_full(world: World, _: random.Random) -> Iterator[None]:
 # Between the server and the database of realm main.
 
 
-@injection("database hangs", "link", 3.0)
+@injection("database hangs", "link", 11.0)
 def database_hangs(world: World, _: random.Random) -> Iterator[None]:
-    """Connections are accepted, nothing is answered; then everything goes on."""
+    """Connections are accepted, nothing is answered, for longer than any request may wait; then everything goes on."""
     with all_of(world.link, FREEZE):
         yield
 

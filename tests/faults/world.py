@@ -34,9 +34,9 @@ BACKENDS = 40
 """Connections that PostgreSQL takes."""
 DATABASE_TIMEOUT = 2.0
 GRACE = 3.0
-WAIT_LIMIT = 12.0
-"""Seconds after which every request must have been answered, whatever the state of the database: a call has up to three
-transactions, each with a limit of DATABASE_TIMEOUT."""
+WAIT_LIMIT = 9.0
+"""Seconds in which every request must have been answered, whatever its database does: DATABASE_TIMEOUT, five seconds for
+a connection, and two for a busy machine."""
 START_LIMIT = 60.0
 _EVENT = re.compile(r'"event": ?"(\w+)"')
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "max_connections": str(BACKENDS)}
