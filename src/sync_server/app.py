@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 from litestar import Litestar, MediaType, Request, route
@@ -22,6 +22,7 @@ from sync_server.accounts.tokens import Device, Tokens
 from sync_server.bodies import client_id
 from sync_server.config import Config
 from sync_server.errors import ClientMismatch, TokenRejected
+from sync_server.mail.courier import STOPPING
 from sync_server.mail.mailer import Mailer
 from sync_server.realms import Realm, Realms
 from sync_server.receiving import Receiving
@@ -39,18 +40,24 @@ async def greeting() -> str:
     return "sync-server is running"
 
 
-def create_app(config: Config, urls: dict[str, str], connections: int | None = None) -> Litestar:
+def create_app(
+    config: Config, urls: dict[str, str], connections: int | None = None, closed: Collection[str] = ()
+) -> Litestar:
     """The server as an ASGI application. Opens nothing: pools open on first use, mail is looked for when it starts.
 
     `urls`: each realm's connection URL, with "embedded" resolved. `connections`: this process's share of
-    `db.max_connections`, all of them if not given.
+    `db.max_connections`, all of them if not given. `closed`: realms that are not up to date yet and answer 503.
     """
     server_keys = keys.load(config)
-    realms = Realms(config, urls, connections)
+    realms = Realms(config, urls, connections, closed)
     mailer = Mailer(config, realms, server_keys)
     caretaker = Caretaker(config, realms)
     tokens = Tokens(server_keys)
     receiving = Receiving(config.server.max_body, config.server.body_timeout)
+
+    def replace_realms(config: Config, urls: dict[str, str], closed: Collection[str]) -> None:
+        realms.replace(config, urls, closed)
+        mailer.replace()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -60,7 +67,7 @@ def create_app(config: Config, urls: dict[str, str], connections: int | None = N
         finally:
             for task in background:
                 task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await asyncio.wait(background, timeout=STOPPING + 1)  # in vain where a database hangs; it is cut then
             await realms.close()
 
     return Litestar(
@@ -89,7 +96,7 @@ def create_app(config: Config, urls: dict[str, str], connections: int | None = N
         lifespan=[lifespan],
         openapi_config=None,
         logging_config=None,
-        state=State({"stop_receiving": receiving.stop}),
+        state=State({"stop_receiving": receiving.stop, "replace_realms": replace_realms}),
     )
 
 

@@ -18,6 +18,8 @@ _FEW = 3
 """Turns that a database may have while none of its calls comes to an end."""
 _STALL = 0.25
 """Seconds without the end of a call after which a database counts as one that does not get on."""
+_OVERDUE = 0.1
+"""Seconds after which whoever waits comes before those who have a connection at hand."""
 _MOST_WAITING = 1000
 _LOOK = 5.0
 """Seconds between looks at what has become idle."""
@@ -32,7 +34,8 @@ class Holder(ABC):
 
     def __init__(self) -> None:
         self.turns = 0
-        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.waiting: deque[tuple[asyncio.Future[None], float]] = deque()
+        """Who waits for a turn, and since when."""
         self.last_used = 0.0
         self.last_sign = 0.0
         """When a call came to its end, or the first one began."""
@@ -86,14 +89,15 @@ class Budget:
         if len(holder.waiting) >= _MOST_WAITING:
             raise NoTurn
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        holder.waiting.append(turn)
+        place = (turn, time.monotonic())
+        holder.waiting.append(place)
         self._waiting[holder] = None
         try:
             async with asyncio.timeout(seconds):
                 await turn
         except BaseException as exc:
-            if turn in holder.waiting:
-                holder.waiting.remove(turn)
+            if place in holder.waiting:
+                holder.waiting.remove(place)
             elif not turn.cancelled() and turn.exception() is None:  # handed out in the same moment
                 self.give_back(holder)
             if isinstance(exc, TimeoutError):
@@ -111,7 +115,7 @@ class Budget:
     def turn_away(self, holder: Holder) -> None:
         """Have everybody who waits for a turn of this holder get NoTurn now."""
         waiting, holder.waiting = holder.waiting, deque()
-        for turn in waiting:
+        for turn, _ in waiting:
             if not turn.done():
                 turn.set_exception(NoTurn())
 
@@ -141,18 +145,15 @@ class Budget:
             self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
 
     def _hand_out_all(self) -> None:
-        """Turns go to whoever has the fewest; among equals to whoever has waited for longest."""
+        """Hand out what is free to those who wait and may have it."""
         while self._turns < self.size:
             for holder in [holder for holder in self._waiting if not holder.waiting]:
                 del self._waiting[holder]
             able = [holder for holder in self._waiting if self._may_take(holder)]
             if not able:
                 return
-            holder = min(able, key=lambda each: each.turns)
-            turn = holder.waiting.popleft()
-            del self._waiting[holder]
-            if holder.waiting:
-                self._waiting[holder] = None  # behind the others
+            holder = _next(able)
+            turn, _ = holder.waiting.popleft()
             if not turn.done():
                 self._hand_out(holder)
                 turn.set_result(None)
@@ -169,3 +170,16 @@ class Budget:
         resting = [holder.rest(now) for holder in list(self._holders)]
         if not all(resting):
             self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
+
+
+def _next(able: list[Holder]) -> Holder:
+    """Who gets the next turn: the one that has none and is overdue, else one with an idle connection; of those with the
+    fewest turns the one that has waited for longest.
+
+    Were turns to go strictly round, with more databases than connections every call would have to connect anew.
+    """
+    overdue = time.monotonic() - _OVERDUE
+    late = [holder for holder in able if not holder.turns and holder.waiting[0][1] < overdue]
+    if late:
+        return min(late, key=lambda holder: holder.waiting[0][1])
+    return min(able, key=lambda holder: (not holder.idle, holder.turns, holder.waiting[0][1]))

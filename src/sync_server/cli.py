@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import Collection
 from importlib.metadata import version
 from io import TextIOWrapper
@@ -13,7 +14,7 @@ from uuid import UUID
 import click
 import msgspec
 
-from sync_server import adoption, checking, keys, logs, preparing, serving, signals
+from sync_server import adoption, checking, connection_url, keys, logs, preparing, serving, signals
 from sync_server import config as configuration
 from sync_server.adoption import AdoptionError
 from sync_server.checking import Problem
@@ -21,8 +22,11 @@ from sync_server.config import Config, ConfigError
 from sync_server.embedded import EmbeddedError
 from sync_server.errors import Unavailable
 from sync_server.mail import check as mail_check
+from sync_server.migrating import Migrating
+from sync_server.preparing import Databases
+from sync_server.reloading import PATIENCE, Reloading
 from sync_server.retention import command as operating
-from sync_server.serving import ServeError
+from sync_server.serving import ServeError, Serving
 
 _NAMED = 3
 """Realms whose problems are told when none can be served."""
@@ -77,31 +81,38 @@ def serve(path: Path, host: str | None, port: int | None, workers: int | None) -
     sync-server serve --config /etc/sync.json --workers 4    four processes share the work
     PORT=8080 sync-server serve --host 127.0.0.1             behind a proxy on this machine
     """  # noqa: D301
+    hung_up = signals.note_hangups()
     config = configuration.load(path)
     try:
-        _serve(config, host or config.server.host, config.server.port if port is None else port, workers)
+        _serve(path, config, hung_up, host or config.server.host, config.server.port if port is None else port, workers)
     except signals.Ended:
         click.echo("sync-server was told to end while it started")
     else:
         click.echo("sync-server has ended")
 
 
-def _serve(config: Config, host: str, port: int, workers: int | None) -> None:
+def _serve(path: Path, config: Config, hung_up: threading.Event, host: str, port: int, workers: int | None) -> None:
     keys.load(config)
     listening = serving.listen(host, port)
-    with preparing.databases(config) as (embedded, urls):
-        down = _migrate(config, urls)
+    databases, migrating = Databases(), Migrating()
+    try:
+        urls = databases.urls(config)
+        down = _migrate(config, urls, migrating)
         _say_what_is_served(config, listening.getsockname(), down)
+        server = Serving(config, urls, frozenset(down), listening, workers or config.server.workers)
+        reloading = Reloading(lambda: configuration.load(path), databases, migrating, config, urls, down)
         with (
-            preparing.background(preparing.keep_running(embedded), "watch"),
-            preparing.background(preparing.keep_migrating(config, urls, down), "migrate"),
+            preparing.background(preparing.keep_running(databases), "watch"),
+            preparing.background(reloading.watch(hung_up, server.replace), "realms"),
         ):
-            serving.run(config, urls, listening, workers or config.server.workers)
+            server.run()
+    finally:
+        databases.stop()
 
 
-def _migrate(config: Config, urls: dict[str, str]) -> dict[str, str]:
+def _migrate(config: Config, urls: dict[str, str], migrating: Migrating) -> dict[str, str]:
     """Migrate every realm; what is wrong with those that cannot be served yet. Raises ServeError when none can be."""
-    problems = preparing.migrate_all(config, urls, list(urls))
+    problems = migrating.run(config, urls, urls, PATIENCE, one_at_least=True)
     lines = [f"realm {name}: {problem}" for name, problem in problems.items()]
     if len(lines) == len(urls):
         others = f"; and {len(lines) - _NAMED} others" if len(lines) > _NAMED else ""
@@ -117,10 +128,10 @@ def _say_what_is_served(config: Config, address: tuple[str, int], down: Collecti
     for name, settings in config.db.realms.items():
         kind = "embedded PostgreSQL" if settings.embedded else "PostgreSQL URL"
         click.echo(f"  realm {name} ({kind}{', down: answers 503 until it is back' if name in down else ''})")
-    shared: dict[tuple[str, str], list[str]] = {}
+    shared: dict[object, list[str]] = {}
     for name, settings in config.db.realms.items():
         if not settings.embedded:
-            shared.setdefault((settings.url.reveal(), settings.schema), []).append(name)
+            shared.setdefault((connection_url.meaning(settings.url.reveal()), settings.schema), []).append(name)
     for names in shared.values():
         if len(names) > 1:
             click.echo(f"  realms {', '.join(names)} name the same database and share users and rows")
@@ -140,7 +151,7 @@ def migrate(path: Path, realm: str | None) -> None:
     config = configuration.load(path)
     realms = _realms(config, path, realm)
     with preparing.databases(config, share=True) as (_, urls):
-        problems = preparing.migrate_all(config, urls, realms)
+        problems = Migrating().run(config, urls, realms)
     for name in realms:
         if name not in problems:
             click.echo(f"Realm {name}: up to date")

@@ -41,6 +41,12 @@ def _makes_sense(url: str) -> bool:
     return "@" not in f"{read.get('host')}{read.get('dbname')}" and all(re.fullmatch("[0-9]*", port) for port in ports)
 
 
+def server(url: str) -> frozenset[str]:
+    """Where the URL leads to: URLs with the same are answered, or not, by the same server."""
+    read = conninfo_to_dict(url)
+    return frozenset(f"{name}={read.get(name, '')}" for name in ("host", "hostaddr", "port", "service"))
+
+
 def meaning(url: str) -> frozenset[tuple[str, str]]:
     """What the URL says, which is the same for different spellings of it: realms with the same share one pool."""
     read = {name: str(value) for name, value in conninfo_to_dict(url).items()}

@@ -103,6 +103,11 @@ class Places:
             if not changed.done():
                 changed.set_result(None)
 
+    async def emptied(self) -> None:
+        """Wait until the databases have let go of what was closed; they get a moment for it."""
+        while self._leaving:  # noqa: ASYNC110 - once, at the end
+            await asyncio.sleep(0.01)
+
     def cut_all(self) -> None:
         """Hang up on every database, whatever is under way."""
         for connection in list(self._open):

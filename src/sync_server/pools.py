@@ -67,7 +67,8 @@ class Pool(Holder):
 
     async def run(self, schema: str, work: Callable[[Tx], Awaitable[T]], *, in_transaction: bool) -> T:
         """See Realm.transact. However the database behaves, it ends `timeout` + POOL_TIMEOUT (+ ANSWER) seconds later."""
-        give_up = time.monotonic() + POOL_TIMEOUT + self._timeout
+        last_try = time.monotonic() + self._timeout
+        give_up = last_try + POOL_TIMEOUT
         self.counts["calls"] += 1
         for attempt in range(ATTEMPTS):
             try:
@@ -90,7 +91,7 @@ class Pool(Holder):
                 self._look_at(exc, attempt)
             self.counts["retried"] += 1
             pause = random.uniform(0.5, 1.0) * min(1.0, 0.01 * 2**attempt)  # noqa: S311
-            if attempt == ATTEMPTS - 1 or time.monotonic() + pause >= give_up:
+            if attempt == ATTEMPTS - 1 or time.monotonic() + pause > last_try:
                 break
             await asyncio.sleep(pause)
         self.counts["given_up"] += 1

@@ -1,4 +1,4 @@
-"""What must be there before the first call: the embedded PostgreSQL, the realms' databases and their schema."""
+"""What must be there before the first call: the embedded PostgreSQL and the realms' databases."""
 
 from __future__ import annotations
 
@@ -6,21 +6,41 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import psycopg
 import structlog
 
-from sync_server import adoption, diagnosis, migrations, signals
-from sync_server.adoption import AdoptionError
+from sync_server import signals
 from sync_server.config import Config, RealmSettings
 from sync_server.embedded import EmbeddedError, EmbeddedPostgres
-from sync_server.migrations import MigrationError
 
 log = structlog.get_logger()
-_AT_ONCE = 8
-"""Databases that are prepared at the same time: one that does not answer must not hold up the others."""
-_RETRY_SECONDS = 5.0
 _WATCH_SECONDS = 1.0
 _LONGEST_PAUSE = 60.0
+
+
+class Databases:
+    """Where the realms' databases are. The embedded PostgreSQL starts when the first realm asks for it."""
+
+    def __init__(self, *, share: bool = False) -> None:
+        """With `share`, the embedded PostgreSQL of a running server is used."""
+        self.embedded: EmbeddedPostgres | None = None
+        self._share = share
+
+    def urls(self, config: Config) -> dict[str, str]:
+        """Each realm's connection URL; databases in the embedded PostgreSQL are made. Raises EmbeddedError."""
+        if self.embedded is None and any(settings.embedded for settings in config.db.realms.values()):
+            self.embedded = EmbeddedPostgres(config.data_dir / "postgres")
+            self.embedded.start(self._share)
+        return {name: self._url(name, settings) for name, settings in config.db.realms.items()}
+
+    def _url(self, name: str, settings: RealmSettings) -> str:
+        if settings.embedded and self.embedded is not None:
+            return self.embedded.create_database(f"realm_{name}")
+        return settings.url.reveal()
+
+    def stop(self) -> None:
+        if self.embedded is not None:
+            with signals.held_off():
+                self.embedded.stop()
 
 
 @contextmanager
@@ -29,60 +49,12 @@ def databases(config: Config, *, share: bool = False) -> Iterator[tuple[Embedded
 
     With `share`, that of a running server is used. Raises EmbeddedError.
     """
-    if not any(settings.embedded for settings in config.db.realms.values()):
-        yield None, _urls(config, None)
-        return
-    embedded = EmbeddedPostgres(config.data_dir / "postgres")
+    found = Databases(share=share)
     try:
-        embedded.start(share)
-        yield embedded, _urls(config, embedded)
+        urls = found.urls(config)
+        yield found.embedded, urls
     finally:
-        with signals.held_off():
-            embedded.stop()
-
-
-def _urls(config: Config, embedded: EmbeddedPostgres | None) -> dict[str, str]:
-    return {
-        name: embedded.create_database(f"realm_{name}") if settings.embedded and embedded else settings.url.reveal()
-        for name, settings in config.db.realms.items()
-    }
-
-
-def migrate_all(config: Config, urls: dict[str, str], realms: list[str]) -> dict[str, str]:
-    """Bring the realms up to date. What is wrong, one line each, by realm; nothing for those that are well."""
-    problems: dict[str, str] = {}
-    waiting = iter(realms)
-
-    def work() -> None:
-        for name in waiting:
-            if problem := migrate(name, config.db.realms[name], urls[name]):
-                problems[name] = problem
-
-    # daemons: whoever ends the process need not wait for a database that does not answer
-    threads = [threading.Thread(target=work, daemon=True) for _ in realms[:_AT_ONCE]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return {name: problems[name] for name in realms if name in problems}
-
-
-def migrate(name: str, settings: RealmSettings, url: str) -> str | None:
-    """Bring a realm's database up to date. None, or one line of what is wrong and how to mend it, without a secret."""
-    try:
-        has_old_tables = adoption.concerns(settings, url)
-        applied = migrations.migrate(url, settings.schema)
-        if has_old_tables:
-            adoption.on_start(name, settings, url)
-    except MigrationError as exc:
-        return f"its schema cannot be brought up to date: {exc}"
-    except AdoptionError as exc:
-        return f"its old tables cannot be taken over: {exc}"
-    except psycopg.Error as exc:
-        return f"its database cannot be reached: {diagnosis.explain(exc)}"
-    if applied:
-        log.info("migrated", realm=name, migrations=applied)
-    return None
+        found.stop()
 
 
 @contextmanager
@@ -98,30 +70,14 @@ def background(work: Callable[[threading.Event], None], name: str) -> Iterator[N
         thread.join(timeout=1)
 
 
-def keep_migrating(config: Config, urls: dict[str, str], problems: dict[str, str]) -> Callable[[threading.Event], None]:
-    """Work for `background`: bring realms that could not be served at the start up to date when they are back."""
-
-    def work(stop: threading.Event) -> None:
-        down = problems
-        while down and not stop.wait(_RETRY_SECONDS):
-            still_down = migrate_all(config, urls, list(down))
-            for name in down:
-                if name not in still_down:
-                    log.info("realm_is_back", realm=name)
-                elif still_down[name] != down[name]:
-                    log.warning("realm_is_down", realm=name, reason=still_down[name])
-            down = still_down
-
-    return work
-
-
-def keep_running(embedded: EmbeddedPostgres | None) -> Callable[[threading.Event], None]:
+def keep_running(databases: Databases) -> Callable[[threading.Event], None]:
     """Work for `background`: start the embedded PostgreSQL again when it has died."""
 
     def work(stop: threading.Event) -> None:
         pause = _WATCH_SECONDS
-        while embedded is not None and not stop.wait(pause):
-            if embedded.running:
+        while not stop.wait(pause):
+            embedded = databases.embedded
+            if embedded is None or embedded.running:
                 pause = _WATCH_SECONDS
                 continue
             log.error("embedded_postgres_died", action="starting it again")

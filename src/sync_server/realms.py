@@ -5,30 +5,32 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 from sync_server import connection_url
 from sync_server.budget import Budget
 from sync_server.config import Config, RealmSettings
 from sync_server.database import Tx
-from sync_server.errors import UnknownRealm
+from sync_server.errors import Unavailable, UnknownRealm
 from sync_server.pools import Pool
 
 T = TypeVar("T")
 _CLOSING = 2.0
 """Seconds that what is under way in the databases gets when the server ends."""
+_RETRY_AFTER = 5
 _PoolKey = tuple[frozenset[tuple[str, str]], bool]
 
 
+@dataclass(frozen=True)
 class Realm:
     """A realm's name, settings and way to its database."""
 
-    def __init__(self, name: str, settings: RealmSettings, pool: Pool, app_name: str) -> None:
-        self.name = name
-        self.settings = settings
-        self.app_name = app_name
-        self._pool = pool
+    name: str
+    settings: RealmSettings
+    _pool: Pool
+    app_name: str
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `work` in a transaction and commit it; the whole again when the database asks for it.
@@ -51,21 +53,35 @@ class Realm:
 class Realms:
     """Every realm of the configuration, by name without regard to case. Opens nothing."""
 
-    def __init__(self, config: Config, urls: dict[str, str], connections: int | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        urls: dict[str, str],
+        connections: int | None = None,
+        closed: Collection[str] = (),
+    ) -> None:
         """`urls`: by realm name, the connection URLs with "embedded" resolved. `connections`: this process's share of
-        `db.max_connections`, all of them if not given.
+        `db.max_connections`, all of them if not given. `closed`: see `replace`.
         """
         self._timeout = config.db.timeout
         self.budget = Budget(connections or config.db.max_connections)
         self._pools: dict[_PoolKey, Pool] = {}
         self._retired: list[Pool] = []
         self._realms: dict[str, Realm] = {}
-        self.replace(config, urls)
+        self.replace(config, urls, closed)
 
-    def replace(self, config: Config, urls: dict[str, str]) -> None:
-        """Serve these realms from now on. Calls under way end with the realm that they began with."""
+    def replace(self, config: Config, urls: dict[str, str], closed: Collection[str]) -> None:
+        """Serve these realms from now on; those that are `closed` are not up to date yet and answer 503.
+
+        Calls under way end with the realm that they began with.
+        """
+        self._closed = frozenset(closed)
         before, self._pools = self._pools, {}
-        self._realms = {name: self._realm(config, name, urls[name], before) for name in config.db.realms}
+        realms = {name: self._realm(config, name, urls[name], before) for name in config.db.realms}
+        # one that is as it was stays the same object, by which others know it
+        self._realms = {
+            name: self._realms[name] if realm == self._realms.get(name) else realm for name, realm in realms.items()
+        }
         self._unknown = (config.db.unknown_realms or "").lower()
         self._retired = [pool for pool in self._retired if pool.turns or pool.idle]
         for key, pool in before.items():
@@ -85,14 +101,17 @@ class Realms:
         return Realm(name, settings, self._pools[key], config.app_name(name))
 
     def get(self, name: str) -> Realm:
-        """The realm of this name; the one for unknown names, if configured. Raises UnknownRealm."""
+        """The realm of this name; the one for unknown names, if configured. Raises UnknownRealm, or Unavailable."""
         realm = self._realms.get(name.lower()) or self._realms.get(self._unknown)
         if realm is None:
             raise UnknownRealm
+        if realm.name in self._closed:
+            raise Unavailable(retry_after=_RETRY_AFTER)
         return realm
 
     def __iter__(self) -> Iterator[Realm]:
-        return iter(list(self._realms.values()))
+        """Those that are served."""
+        return iter([realm for name, realm in self._realms.items() if name not in self._closed])
 
     async def close(self) -> None:
         """Close every pool. What is still under way is cut after a moment: a database that hangs must not hold the end."""
@@ -102,3 +121,4 @@ class Realms:
             await asyncio.sleep(0.05)
         self.budget.places.cut_all()
         await asyncio.gather(*(pool.close() for pool in pools))
+        await self.budget.places.emptied()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import multiprocessing
 import socket
+import threading
 from collections.abc import Generator
+from multiprocessing.connection import Connection
 
 import uvicorn
 from litestar.enums import ScopeType
@@ -17,6 +20,8 @@ from sync_server.app import create_app
 from sync_server.config import Config
 from sync_server.workers import Workers
 
+Served = tuple[Config, dict[str, str], frozenset[str]]
+"""The configuration, each realm's connection URL, and the realms that are not up to date yet."""
 _BACKLOG = 2048
 _KEEP_ALIVE = 30
 """Seconds that an idle connection is kept."""
@@ -49,21 +54,40 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def run(config: Config, urls: dict[str, str], listening: socket.socket, workers: int) -> None:
-    """Serve until a signal. Further ones are ignored afterwards: they must not disturb the cleaning up.
+class Serving:
+    """The server: one process or several."""
 
-    Raises ServeError when there are fewer connections than workers.
-    """
-    connections = config.db.max_connections // workers  # whichever way the work falls, the sum is within the limit
-    if not connections:
-        raise ServeError(f"{workers} workers need {workers} connections at least: raise db.max_connections")
-    try:
-        if workers == 1:
-            serve(config, urls, connections, listening)
+    def __init__(
+        self, config: Config, urls: dict[str, str], closed: frozenset[str], listening: socket.socket, workers: int
+    ) -> None:
+        """`closed`: realms that are not up to date yet. Raises ServeError when there are fewer connections than workers."""
+        connections = config.db.max_connections // workers  # whichever way the work falls, the sum is within the limit
+        if not connections:
+            raise ServeError(f"{workers} workers need {workers} connections at least: raise db.max_connections")
+        self._listening = listening
+        self._arguments = (connections, listening)
+        self._served = (config, urls, closed)
+        self._news, self._line = multiprocessing.Pipe(duplex=False)
+        self._workers = None
+        if workers > 1:
+            self._workers = Workers(workers, config.server.grace, serve, self._served, *self._arguments)
+
+    def replace(self, config: Config, urls: dict[str, str], closed: frozenset[str]) -> None:
+        """Serve these realms from now on. Any thread may call it."""
+        if self._workers is not None:
+            self._workers.tell((config, urls, closed))
         else:
-            _serve_in(Workers(workers, config.server.grace, serve, config, urls, connections, listening), listening)
-    finally:
-        signals.ignore()
+            self._line.send((config, urls, closed))
+
+    def run(self) -> None:
+        """Serve until a signal. Further ones are ignored afterwards: they must not disturb the cleaning up."""
+        try:
+            if self._workers is not None:
+                _serve_in(self._workers, self._listening)
+            else:
+                serve(self._news, self._served, *self._arguments)
+        finally:
+            signals.ignore()
 
 
 def _serve_in(workers: Workers, listening: socket.socket) -> None:
@@ -74,16 +98,18 @@ def _serve_in(workers: Workers, listening: socket.socket) -> None:
         workers.end()
 
 
-def serve(config: Config, urls: dict[str, str], connections: int, listening: socket.socket) -> None:
-    """Serve in this process until a signal, with so many connections to databases."""
-    _Server(config, urls, connections).run([listening])
+def serve(news: Connection, served: Served, connections: int, listening: socket.socket) -> None:
+    """Serve in this process until a signal, with so many connections to databases; other realms as `news` come."""
+    _Server(news, served, connections).run([listening])
 
 
 class _Server(uvicorn.Server):
     """Ends as sync-server promises: running requests end, what has stopped coming is not waited for, exit 0."""
 
-    def __init__(self, config: Config, urls: dict[str, str], connections: int) -> None:
-        self._application = _Application(config, urls, connections)
+    def __init__(self, news: Connection, served: Served, connections: int) -> None:
+        self._news = news
+        config = served[0]
+        self._application = _Application(served, connections)
         proxies = list(config.server.trusted_proxies)
         super().__init__(
             uvicorn.Config(
@@ -100,6 +126,16 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=math.ceil(config.server.grace),
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        threading.Thread(target=self._listen, args=(asyncio.get_running_loop(),), daemon=True).start()
+
+    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take the news of other realms; nobody sends any when the supervisor is gone or the loop is closed."""
+        with contextlib.suppress(EOFError, OSError, RuntimeError):
+            while True:
+                loop.call_soon_threadsafe(self._application.replace, *self._news.recv())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End in good order, within the grace."""
@@ -127,8 +163,12 @@ class _Server(uvicorn.Server):
 class _Application:
     """The application; a request that is cut when the grace is over is answered, if it is not too late for that."""
 
-    def __init__(self, config: Config, urls: dict[str, str], connections: int) -> None:
-        self._litestar = create_app(config, urls, connections)
+    def __init__(self, served: Served, connections: int) -> None:
+        config, urls, closed = served
+        self._litestar = create_app(config, urls, connections, closed)
+
+    def replace(self, config: Config, urls: dict[str, str], closed: frozenset[str]) -> None:
+        self._litestar.state["replace_realms"](config, urls, closed)
 
     def stop_receiving(self) -> None:
         self._litestar.state["stop_receiving"]()

@@ -1,13 +1,18 @@
-"""What tells the process to end: Ctrl-C, a supervisor such as Docker or systemd (SIGTERM), a terminal that was closed."""
+"""What tells the process to end: Ctrl-C, a supervisor such as Docker or systemd (SIGTERM), a terminal that was closed; and
+what tells a server to read its configuration again: SIGHUP.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 ALL = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 Handler = Callable[[int, FrameType | None], object]
 
 
@@ -16,20 +21,48 @@ class Ended(SystemExit):
 
 
 def handle(handler: Handler) -> None:
-    """Call `handler` for each of the signals from now on, except for a SIGHUP that nohup has the process ignore."""
-    for number in ALL:
-        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handler)
+    """Call `handler` for Ctrl-C and SIGTERM from now on. A Ctrl-C that a shell has the process ignore stays ignored."""
+    for number in _ENDING:
+        _set(number, handler)
+
+
+def _set(number: int, handler: Handler) -> None:
+    if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+        signal.signal(number, handler)
+
+
+def note_hangups() -> threading.Event:
+    """An event that each SIGHUP sets from now on: the configuration is to be read again.
+
+    When the terminal was closed in which the process was started, SIGHUP ends it like SIGTERM. Behind nohup it does nothing.
+    """
+    hung_up = threading.Event()
+    on_terminal = _on_terminal()
+
+    def note(_: int, __: FrameType | None) -> None:
+        if on_terminal and not _on_terminal():
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            hung_up.set()
+
+    if hasattr(signal, "SIGHUP"):
+        _set(signal.SIGHUP, note)
+    return hung_up
+
+
+def _on_terminal() -> bool:
+    return any(os.isatty(descriptor) for descriptor in range(3))
 
 
 def raise_ended() -> None:
-    """Have the first signal raise Ended, and ignore further ones: they must not disturb the cleaning up."""
+    """Have the first signal (SIGHUP too) raise Ended, and ignore further ones: they must not disturb the cleaning up."""
 
     def end(number: int, _: FrameType | None) -> None:
         ignore()
         raise Ended(128 + number)
 
-    handle(end)
+    for number in ALL:
+        _set(number, end)
 
 
 def ignore() -> None:

@@ -9,7 +9,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any
@@ -30,14 +32,28 @@ _OF_THE_TERMINAL = [number for number in signals.ALL if number != signal.SIGTERM
 
 
 class Workers:
-    """Keeps `count` processes running `work(*arguments)`, which must end within `grace` seconds after SIGTERM."""
+    """Keeps `count` processes running `work(news, fresh, *arguments)`, which must end within `grace` seconds after SIGTERM.
 
-    def __init__(self, count: int, grace: float, work: Callable[..., None], *arguments: Any) -> None:
+    `fresh` is what `tell` was told last, and `news` a connection on which everything arrives that it is told later.
+    """
+
+    def __init__(self, count: int, grace: float, work: Callable[..., None], fresh: Any, *arguments: Any) -> None:
         self._count = count
         self._grace = grace
-        self._arguments = (grace, work, arguments)
+        self._work = work
+        self._fresh = fresh
+        self._arguments = arguments
         self._told_to_end = False
-        self._started: dict[SpawnProcess, float] = {}
+        self._started: dict[SpawnProcess, tuple[float, Connection]] = {}
+        self._one_at_a_time = threading.Lock()
+
+    def tell(self, fresh: Any) -> None:
+        """Tell every worker, and those that will replace it. Any thread may call it."""
+        with self._one_at_a_time:
+            self._fresh = fresh
+            for _, line in self._started.values():
+                with suppress(OSError):  # it has died, and its successor will know
+                    line.send(fresh)
 
     def keep_running(self) -> None:
         """Start the workers and replace those that die, until a signal. `end` must follow."""
@@ -64,23 +80,33 @@ class Workers:
         self._told_to_end = True
 
     def _start(self) -> None:
-        process = multiprocessing.get_context("spawn").Process(target=_work, args=self._arguments, name="sync-server")
+        with self._one_at_a_time:
+            self._start_with(self._fresh)
+
+    def _start_with(self, fresh: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        news, line = context.Pipe(duplex=False)
+        arguments = (self._grace, self._work, (news, fresh, *self._arguments))
+        process = context.Process(target=_work, args=arguments, name="sync-server")
         resource_tracker.ensure_running()  # or its start, which is a part of the worker's, would undo the mask
         _mask(signal.SIG_BLOCK)  # which the worker inherits
         try:
             process.start()
         finally:
             _mask(signal.SIG_UNBLOCK)
-        self._started[process] = time.monotonic()
+        news.close()  # the worker has its own
+        self._started[process] = (time.monotonic(), line)
 
     def _replace_dead(self) -> None:
-        for process, started in list(self._started.items()):
+        for process, (started, line) in list(self._started.items()):
             if process.exitcode is None or self._told_to_end:
                 continue
             log.error("worker_died", pid=process.pid, exit_code=process.exitcode, action="starting another one")
             if time.monotonic() - started < _SHORT_LIFE:
                 time.sleep(1.0)
-            del self._started[process]
+            with self._one_at_a_time:
+                del self._started[process]
+                line.close()
             self._start()
 
 

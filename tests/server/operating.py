@@ -160,6 +160,7 @@ class Operator:
         before: Sequence[str] = (),
         command: str = "serve",
         environment: Mapping[str, str] | None = None,
+        stdin: int | None = None,
     ) -> Running:
         """Start `serve` or another command, in a session of its own or behind yet another one, and do not wait."""
         log_path = self.directory / f"server-{next(self._numbers)}.log"
@@ -168,6 +169,7 @@ class Operator:
                 [*before, *COMMAND, command, *arguments],
                 cwd=cwd or self.directory,
                 env=_environment(environment),
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, Protocol, TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import structlog
@@ -70,14 +70,16 @@ class Courier:
         self._watch()
         self._woken.set()
 
-    async def run(self, delay: float) -> NoReturn:
-        """After `delay` seconds look into the queue, then whenever something may be due. Ends by cancellation only."""
+    async def run(self, delay: float) -> None:
+        """After `delay` seconds look into the queue, then whenever something may be due, until nothing is in sight."""
         await self._wait(delay)
         faults = 0
         while True:
             self._woken.clear()
             try:
                 pause = await self._round()
+                if pause is None and not self._woken.is_set():
+                    return
                 faults = 0
             except Exception as exc:  # noqa: BLE001 - whatever it was, the mails are tried again, at a decent pace
                 faults += 1

@@ -19,20 +19,57 @@ _SPREAD = 0.05
 class Mailer:
     """Sends the mails that wait in the realms' queues. Every process of a server has one.
 
-    A mail goes out at least once, and with any luck exactly once: see `courier`. Realms do not wait for each other.
+    A mail goes out at least once, and with any luck exactly once: see `courier`. Realms do not wait for each other; one
+    without mails in sight has no task.
     """
 
     def __init__(self, config: Config, realms: Realms, keys: Keys, pace: Pace = PACE) -> None:
-        writer = Writer(config, keys)
-        self._couriers = {realm.name: Courier(config, realm, writer, pace) for realm in realms}
+        self._config = config
+        self._realms = realms
+        self._writer = Writer(config, keys)
+        self._pace = pace
+        self._couriers: dict[Realm, Courier] = {}
+        self._under_way: dict[Courier, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Send mails until cancelled, and then end the one under way, for a few seconds. Close the realms afterwards."""
-        spread = _SPREAD * len(self._couriers)
-        async with asyncio.TaskGroup() as couriers:
-            for courier in self._couriers.values():
-                couriers.create_task(courier.run(random.uniform(0, spread)))  # noqa: S311
+        """Send mails until cancelled, and then end those under way, for a few seconds. Close the realms afterwards."""
+        self.replace()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            under_way = list(self._under_way.values())
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     def wake(self, realm: Realm) -> None:
         """Send what waits in the realm's queue now, without making the caller wait. Call it after the commit."""
-        self._couriers[realm.name].wake()
+        courier = self._couriers.get(realm) or self._new(realm)
+        courier.wake()
+        self._start(courier, 0)
+
+    def replace(self) -> None:
+        """Look into the queues of realms that are new or have another database, over some time; leave others alone."""
+        realms = list(self._realms)
+        for realm in self._couriers.keys() - set(realms):
+            courier = self._couriers.pop(realm)
+            if courier in self._under_way:
+                self._under_way[courier].cancel()
+        new = [realm for realm in realms if realm not in self._couriers]
+        for realm in new:
+            self._start(self._new(realm), random.uniform(0, _SPREAD * len(new)))  # noqa: S311
+
+    def _new(self, realm: Realm) -> Courier:
+        self._couriers[realm] = Courier(self._config, realm, self._writer, self._pace)
+        return self._couriers[realm]
+
+    def _start(self, courier: Courier, delay: float) -> None:
+        if courier in self._under_way and not self._under_way[courier].done():
+            return
+        task = asyncio.create_task(courier.run(delay))
+        self._under_way[courier] = task
+        task.add_done_callback(lambda _: self._end(courier, task))
+
+    def _end(self, courier: Courier, task: asyncio.Task[None]) -> None:
+        if self._under_way.get(courier) is task:
+            del self._under_way[courier]
