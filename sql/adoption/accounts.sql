@@ -176,6 +176,15 @@ WHERE c.userid = ANY(%(users)s::uuid[])
     AND NOT EXISTS (SELECT 1 FROM sync.adopted_clients known WHERE known.client_id = c.clientid)
 ON CONFLICT (id) DO NOTHING;
 
+-- name: follow_clients
+-- Those that first synced with the old server after they had been taken over need the deletes, too.
+UPDATE sync.clients here
+SET first_stamp = 0
+FROM public.user_clients c
+WHERE here.id = c.clientid AND here.user_id = c.userid AND c.userid = ANY(%(users)s::uuid[]) AND c.lastsync > 0
+    AND coalesce(here.first_stamp, 1) > 0
+    AND EXISTS (SELECT 1 FROM sync.adopted_clients known WHERE known.client_id = c.clientid AND known.last_sync = 0);
+
 -- name: note_clients
 INSERT INTO sync.adopted_clients AS known (client_id, user_id, last_sync)
 SELECT c.clientid, c.userid, coalesce(c.lastsync, 0)

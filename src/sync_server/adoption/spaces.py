@@ -33,6 +33,7 @@ def take_over(books: Books, users: list[UUID]) -> Totals:
         _count(done, books.one("write_rows", users=untouched, longest=LONGEST_SYNC, slack=SLACK, pause=PAUSE))
     if touched:
         _merge(books, touched, now, done)
+    books.execute("follow_clients", users=locked)
     books.execute("note_clients", users=locked)
     books.execute("settle_lines", users=locked, settled=now - SETTLED)
     books.execute("forget_lines", users=locked)

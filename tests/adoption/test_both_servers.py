@@ -1,0 +1,222 @@
+"""The old server and the new one at the same time: what each has written, and who wins."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from adoption import old_tables
+from adoption.conftest import adopt
+from adoption.old_devices import pulled
+from adoption.old_server import OldServer, move
+from conftest import start_server
+from device import Device, wall_clock
+from postgres import Postgres
+from users import at, look_into
+from wire import Wire, new_email
+
+HOUR = 3_600_000
+
+
+class Both:
+    """A realm of which both servers serve the devices."""
+
+    def __init__(self, url: str, wire: Wire, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self.url, self.wire = url, wire
+        self.now = wall_clock() - HOUR
+        self.old = OldServer(connection, self._tick)
+        self.email = new_email()
+        self.user_id = self.old.register(self.email, "secret")
+
+    def _tick(self) -> int:
+        self.now += 7
+        return self.now
+
+    def device(self) -> Device:
+        """A device that syncs with the old server."""
+        device = Device(self.old.send, "main", clock=lambda: self.now)
+        self.old.add(self.user_id, device, self.email, "secret")
+        return device
+
+    def move(self, *devices: Device) -> None:
+        for device in devices:
+            move(device, self.wire.send)
+
+    def select(self, table: str) -> list[dict[str, Any]]:
+        with look_into(self.url) as connection:
+            query = f"SELECT * FROM sync.{table} WHERE space_id = %s"
+            return connection.execute(query.encode(), [self.user_id]).fetchall()
+
+
+@pytest.fixture(scope="module")
+def realm(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Wire]]:
+    url = postgres.create_database("both")
+    old_tables.make(url)
+    config = {"server": {"bcrypt_rounds": 4}, "db": {"realms": {"main": url}}}
+    process = start_server(tmp_path_factory.mktemp("both"), config, environment={"RATE_LIMIT_DISABLE": "1"})
+    wire = Wire(process.url)
+    yield url, wire
+    wire.close()
+    assert process.stop() == 0
+    assert "Traceback" not in process.log
+
+
+@pytest.fixture
+def both(realm: tuple[str, Wire]) -> Iterator[Both]:
+    with psycopg.connect(realm[0], autocommit=True) as connection:
+        yield Both(*realm, connection)
+
+
+def one_row_on(both: Both, *devices: Device) -> str:
+    """A row that all of them have, taken over."""
+    guid = str(uuid.uuid4())
+    devices[0].insert("todos", guid, {"title": "first"})
+    for device in devices:
+        device.sync()
+    adopt(both.url)
+    return guid
+
+
+def title(device: Device, guid: str) -> object:
+    return device.state.rows["todos", guid]["title"]
+
+
+def test_the_later_edit_wins_when_it_was_made_there(both: Both) -> None:
+    here, there = both.device(), both.device()
+    guid = one_row_on(both, here, there)
+    both.move(here)
+    here.clock = at(both.now + 100)
+    here.update("todos", guid, {"title": "here"})
+    here.sync()
+    there.clock = at(both.now + 200)
+    there.update("todos", guid, {"title": "there"})
+    both.now += 1000
+    there.sync()
+    assert adopt(both.url).done.overridden == 1
+    both.move(there)
+    here.sync()
+    there.sync()
+    assert title(here, guid) == title(there, guid) == "there"
+    assert [row["row_data"] for row in both.select("overridden")] == [f'{{"rowguid":"{guid}","title":"here"}}']
+
+
+def test_the_later_edit_wins_when_it_was_made_here(both: Both) -> None:
+    here, there = both.device(), both.device()
+    guid = one_row_on(both, here, there)
+    there.clock = at(both.now + 100)
+    there.update("todos", guid, {"title": "there"})
+    there.sync()
+    both.move(here)
+    here.clock = at(both.now + 100_000)
+    here.update("todos", guid, {"title": "here"})
+    here.sync()
+    for _ in range(2):
+        adopt(both.url)
+    both.move(there)
+    there.sync()
+    here.sync()
+    assert title(here, guid) == title(there, guid) == "here"
+    (kept,) = both.select("overridden")
+    assert '"there"' in kept["row_data"]
+
+
+def test_edits_there_follow_each_other_whatever_the_clocks_say(both: Both) -> None:
+    here, there = both.device(), both.device()
+    guid = one_row_on(both, here, there)
+    both.move(here)
+    here.insert("todos", str(uuid.uuid4()), {"title": "so that the space is in use"})
+    here.sync()
+    there.clock = at(both.now - 24 * HOUR)
+    there.update("todos", guid, {"title": "by a clock that is a day behind"})
+    there.sync()
+    adopt(both.url)
+    here.sync()
+    assert title(here, guid) == "by a clock that is a day behind"
+    assert both.select("overridden") == []
+
+
+def test_deletes_there_reach_those_here(both: Both) -> None:
+    here, there = both.device(), both.device()
+    guid = one_row_on(both, here, there)
+    both.move(here)
+    here.sync()
+    there.delete("todos", guid)
+    there.sync()
+    adopt(both.url)
+    here.sync()
+    assert pulled(here) == {guid: "D"}
+    assert here.state.rows == {}
+
+
+def test_what_was_taken_over_is_not_taken_again(both: Both) -> None:
+    """Lines that were young in an earlier run, and superseded here since."""
+    here, there = both.device(), both.device()
+    both.now = wall_clock()
+    guid = one_row_on(both, here, there)
+    both.move(here)
+    here.update("todos", guid, {"title": "here"})
+    here.sync()
+    there.insert("todos", str(uuid.uuid4()), {"title": "news, so that there is something to do"})
+    there.sync()
+    adopt(both.url)
+    here.sync()
+    assert title(here, guid) == "here"
+    assert both.select("overridden") == []
+    assert set(pulled(here).values()) == {"I"}
+
+
+def test_a_line_that_appears_late_is_taken(both: Both) -> None:
+    """An id is handed out before its line is committed: a lower one may appear after a run has seen a higher one."""
+    here, there = both.device(), both.device()
+    both.now = wall_clock()
+    one_row_on(both, here, there)
+    both.move(here)
+    here.insert("todos", str(uuid.uuid4()), {"title": "so that the space is in use"})
+    here.sync()
+    with psycopg.connect(both.url, autocommit=True) as connection:
+        (taken,) = connection.execute("SELECT nextval('public.sync_data_id_seq')").fetchall()
+        there.insert("todos", str(uuid.uuid4()), {"title": "higher id"})
+        there.sync()
+        adopt(both.url)
+        late = str(uuid.uuid4())
+        connection.execute('INSERT INTO public.data VALUES (%s, \'{"title": "late"}\')', [late])
+        line = """INSERT INTO public.sync_data (id, userid, clientid, tablename, rowguid, operation, clientdate, serverdate)
+            VALUES (%s, %s, %s, 'todos', %s, 'I', 1, %s)"""
+        connection.execute(line, [taken[0], both.user_id, there.client_id, late, both.now])
+    adopt(both.url)
+    here.sync()
+    assert title(here, late) == "late"
+
+
+def test_a_client_that_first_synced_after_it_was_taken_over_needs_the_deletes(both: Both) -> None:
+    first, second = both.device(), both.device()
+    guid = str(uuid.uuid4())
+    first.insert("todos", guid, {"title": "first"})
+    first.sync()
+    adopt(both.url)
+    second.sync()
+    assert title(second, guid) == "first"
+    first.delete("todos", guid)
+    first.sync()
+    adopt(both.url)
+    both.move(first, second)
+    second.sync()
+    assert second.state.rows == {}
+
+
+def test_a_cursor_of_the_future_hides_nothing(both: Both) -> None:
+    """The old server's clock was ahead."""
+    both.now += 48 * HOUR
+    first, second = both.device(), both.device()
+    for device in (first, second):
+        device.sync()
+    adopt(both.url)
+    both.move(first, second)
+    first.insert("todos", str(uuid.uuid4()), {"title": "by a server whose clock is right"})
+    first.sync()
+    second.sync()
+    assert set(pulled(second).values()) == {"I"}
