@@ -220,3 +220,19 @@ def test_a_cursor_of_the_future_hides_nothing(both: Both) -> None:
     first.sync()
     second.sync()
     assert set(pulled(second).values()) == {"I"}
+
+
+def test_rows_of_one_moment_all_arrive(both: Both) -> None:
+    """More than a page of a pull has, all pushed in the same millisecond."""
+    first, second = both.device(), both.device()
+    guids = [str(uuid.uuid4()) for _ in range(1100)]
+    with psycopg.connect(both.url, autocommit=True) as connection:
+        contents = "INSERT INTO public.data SELECT guid, '{\"n\": 1}' FROM unnest(%s::uuid[]) AS pushed (guid)"
+        connection.execute(contents, [guids])
+        lines = """INSERT INTO public.sync_data (userid, clientid, tablename, rowguid, operation, clientdate, serverdate)
+            SELECT %s, %s, 'todos', guid, 'I', %s, %s FROM unnest(%s::uuid[]) AS pushed (guid)"""
+        connection.execute(lines, [both.user_id, first.client_id, both.now, both.now, guids])
+    adopt(both.url)
+    both.move(second)
+    second.sync()
+    assert {guid for _, guid in second.state.rows} == set(guids)

@@ -1,10 +1,12 @@
 """Random lives with the old server, taken over at random moments: then all devices hold the same rows, and none is lost.
 
 Each run is a seed; a failing one can be run again by its number: pytest tests/adoption/test_moving.py -k "[7]".
+ADOPTION_RUNS=100 makes it a long run.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import uuid
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from postgres import Postgres
 from users import Connection, look_into
 from wire import Wire, new_email
 
+RUNS = int(os.environ.get("ADOPTION_RUNS", "6"))
 MINUTE = 60_000
 TABLES = ("todos", "notes")
 
@@ -175,7 +178,7 @@ def assert_taken_over(world: World, life: Life) -> None:
     }
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(RUNS))
 def test_devices_that_move_at_once_hold_what_the_old_server_held(world: World, seed: int) -> None:
     life = alive(world, seed)
     life.goes_on(30)
@@ -186,7 +189,7 @@ def test_devices_that_move_at_once_hold_what_the_old_server_held(world: World, s
     assert_taken_over(world, life)
 
 
-@pytest.mark.parametrize("seed", range(100, 104))
+@pytest.mark.parametrize("seed", range(10_000, 10_000 + RUNS // 2))
 def test_edits_that_were_under_way_arrive(world: World, seed: int) -> None:
     life = alive(world, seed)
     life.goes_on(30)
@@ -198,7 +201,7 @@ def test_edits_that_were_under_way_arrive(world: World, seed: int) -> None:
     assert_same(life)
 
 
-@pytest.mark.parametrize("seed", range(200, 204))
+@pytest.mark.parametrize("seed", range(20_000, 20_000 + RUNS // 2))
 def test_syncs_that_left_no_trace_are_made_good_by_sending_all_again(world: World, seed: int) -> None:
     life = alive(world, seed, interrupts_empty_syncs=True)
     life.goes_on(30)
@@ -206,7 +209,7 @@ def test_syncs_that_left_no_trace_are_made_good_by_sending_all_again(world: Worl
     assert_taken_over(world, life)
 
 
-@pytest.mark.parametrize("seed", range(300, 308))
+@pytest.mark.parametrize("seed", range(30_000, 30_000 + RUNS))
 def test_devices_that_move_one_after_the_other_converge(world: World, seed: int) -> None:
     life = alive(world, seed)
     life.goes_on(20)
