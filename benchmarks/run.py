@@ -49,7 +49,7 @@ def main() -> None:
         postgres = EmbeddedPostgres(directory / "postgres")
         postgres.start()
         stack.callback(postgres.stop)
-        port, server = stack.enter_context(_server(directory, postgres.create_database("server"), options.workers))
+        port, server = stack.enter_context(serving(directory, postgres.create_database("server"), options.workers))
         processes = Processes(server, postgres.pid or 0)
         pipe = stack.enter_context(_load(port, processes, sizes))
         floor = Floor(postgres.create_database("floor"), processes, sizes)
@@ -111,7 +111,7 @@ def _ask(pipe: Pipe, *order: Any) -> Any:
 
 
 @contextmanager
-def _server(directory: Path, url: str, workers: int) -> Iterator[tuple[int, int]]:
+def serving(directory: Path, url: str, workers: int) -> Iterator[tuple[int, int]]:
     """A server process; its port and its process id."""
     config = directory / "config.json"
     # registering is not measured, so it may be cheap
