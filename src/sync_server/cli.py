@@ -135,6 +135,8 @@ def _say_what_is_served(config: Config, address: tuple[str, int], down: Collecti
     for names in shared.values():
         if len(names) > 1:
             click.echo(f"  realms {', '.join(names)} name the same database and share users and rows")
+    if advice := keys.advice(config):
+        click.echo(f"  {advice}")
     if not config.email.smtp:
         click.echo(f"  no SMTP server is configured: mails are written to {config.data_dir / 'outbox'}")
 
@@ -246,6 +248,8 @@ def check(path: Path) -> None:
     """
     config = configuration.load(path)
     click.echo(f"{path}: valid")
+    if advice := keys.advice(config):
+        click.echo(f"Secrets: {advice}")
     problems = [*_check_databases(config), *_check_mail(config)]
     click.echo(f"{len(problems)} problem{'' if len(problems) == 1 else 's'} found" if problems else "All is well")
     _end_with(problems)

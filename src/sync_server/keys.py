@@ -16,6 +16,7 @@ import structlog
 from sync_server.config import Config, ConfigError
 
 log = structlog.get_logger()
+_FILE = "secrets.json"
 _SHORT = 32
 """Bytes below which a secret of HS256 can be found by trying (RFC 7518, section 3.2)."""
 
@@ -49,6 +50,14 @@ class _Stored(msgspec.Struct):
     secret_key_refresh: _Long
 
 
+def advice(config: Config) -> str | None:
+    """What to know of the secrets before another server is put beside this one; None where there is nothing."""
+    own = config.server.secret_key is None or config.server.secret_key_refresh is None
+    if own and not all(settings.embedded for settings in config.db.realms.values()):
+        return f"tokens are signed with what is in {config.data_dir / _FILE}: further servers of these realms need the same"
+    return None
+
+
 def load(config: Config) -> Keys:
     """The keys for `config`; missing ones are made in `<data_dir>/secrets.json`, mode 0600, whoever comes first."""
     access, refresh = config.server.secret_key, config.server.secret_key_refresh
@@ -57,7 +66,7 @@ def load(config: Config) -> Keys:
             log.warning("weak_secret", key=f"server.{name}", hint=f"use at least {_SHORT} random bytes")
     if access and refresh:
         return Keys(access.reveal(), refresh.reveal())
-    stored = _stored(config.data_dir / "secrets.json")
+    stored = _stored(config.data_dir / _FILE)
     return Keys(
         access.reveal() if access else stored.secret_key,
         refresh.reveal() if refresh else stored.secret_key_refresh,

@@ -33,6 +33,9 @@ def mail(office: PostOffice, **settings: Any) -> dict[str, Any]:
     return {"smtp": "127.0.0.1", "port": office.port, "security": "plain", "fromEmail": "sync@example.com", **settings}
 
 
+BESIDE = "further servers of these realms need the same"
+
+
 def test_all_is_well(operator: Operator, empty_url: str, post_office: PostOffice) -> None:
     migrations.migrate(empty_url)
     operator.write({**config_with({"default": empty_url}), "email": mail(post_office)})
@@ -40,6 +43,7 @@ def test_all_is_well(operator: Operator, empty_url: str, post_office: PostOffice
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
         "config.json: valid",
+        f"Secrets: tokens are signed with what is in {operator.directory}/data/secrets.json: {BESIDE}",
         "Realm default: its database answers and is up to date",
         "Mail: 127.0.0.1 takes our mails",
         "All is well",
