@@ -81,7 +81,8 @@ gone AS (
     DELETE FROM sync.rows r
     USING old
     WHERE r.space_id = %(space_id)s AND r.tablename = old.tablename AND r.rowguid = old.rowguid
-        AND r.operation = 'D' AND r.stamp = old.stamp
+        -- no index is to be chosen by the stamp, which thousands of rows may share
+        AND r.operation = 'D' AND r.stamp + 0 = old.stamp
     RETURNING r.stamp
 ),
 marked AS (

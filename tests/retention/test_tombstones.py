@@ -145,7 +145,7 @@ def test_more_than_a_portion_goes_in_portions(user: User, server: Server, prune:
     phone, tablet = household(user)
     many = 2 * pruning.PORTION + 1
     user.connection.execute(
-        "INSERT INTO sync.rows SELECT %s, 'todos', 'old' || i, 'D', NULL, i, i, i, 1, %s FROM generate_series(1, %s) i",
+        "INSERT INTO sync.rows SELECT %s, 'todos', 'old' || i, 'D', NULL, i, i, 1, i, %s FROM generate_series(1, %s) i",
         (user.space_id, phone.client_id, many),
     )
     found = run(server.dsn(server.realm), lambda realm: pruning.count(realm, {**KEEP, "tombstones": 0}))

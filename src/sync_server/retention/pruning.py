@@ -12,7 +12,7 @@ from uuid import UUID
 from sync_server.realms import Realm
 from sync_server.retention.settings import Retention
 
-PORTION = 500
+PORTION = 200
 """Rows that one transaction removes at most."""
 _SPACES = 500
 """Spaces that one statement looks at."""
