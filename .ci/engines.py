@@ -199,6 +199,8 @@ def _daemon(
             time.sleep(0.05)
         yield
     finally:
+        if process.poll() is not None:
+            sys.stdout.write(f"== {command[0]} has ended by itself, {process.returncode}: {log.read_text()[-2000:]}\n")
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(end)
         try:

@@ -97,7 +97,7 @@ FROM sync.adopted_users a
 LEFT JOIN (SELECT userid, count(*) AS lines, max(id) AS last_line FROM public.sync_data GROUP BY userid) log
     ON log.userid = a.user_id
 LEFT JOIN (
-    SELECT userid, count(*) AS clients, sum(coalesce(lastsync, 0)) AS cursors FROM public.user_clients GROUP BY userid
+    SELECT userid, count(*) AS clients, sum(coalesce(lastsync, 0))::numeric AS cursors FROM public.user_clients GROUP BY userid
 ) devices ON devices.userid = a.user_id
 WHERE a.outcome = 'chosen' OR a.outcome = 'adopted' AND (
     a.lines <> coalesce(log.lines, 0) OR a.last_line <> coalesce(log.last_line, 0)

@@ -94,8 +94,8 @@ pushes AS (
     SELECT id, userid, clientid, clientdate, serverdate,
         max(serverdate) OVER (PARTITION BY userid, clientid, push) AS push_end
     FROM (
-        SELECT *, sum(CASE WHEN serverdate - line_before > %(pause)s THEN 1 ELSE 0 END)
-            OVER (PARTITION BY userid, clientid ORDER BY id) AS push
+        SELECT *, (sum(CASE WHEN serverdate - line_before > %(pause)s THEN 1 ELSE 0 END)
+            OVER (PARTITION BY userid, clientid ORDER BY id))::bigint AS push
         FROM (
             SELECT *, lag(serverdate) OVER (PARTITION BY userid, clientid ORDER BY id) AS line_before
             FROM lines
@@ -378,7 +378,7 @@ LEFT JOIN (
     GROUP BY userid
 ) log ON log.userid = u.id
 LEFT JOIN (
-    SELECT userid, count(*) AS clients, sum(coalesce(lastsync, 0)) AS cursors
+    SELECT userid, count(*) AS clients, sum(coalesce(lastsync, 0))::numeric AS cursors
     FROM public.user_clients
     WHERE userid = ANY(%(users)s::uuid[])
     GROUP BY userid

@@ -11,7 +11,8 @@ LEFT JOIN sync.users u ON u.email_key = %(email_key)s
 LEFT JOIN sync.clients c ON c.id = %(client_id)s;
 
 -- name: create_space
-INSERT INTO sync.spaces (id) VALUES (%(user_id)s);
+-- It is there already when the transaction was committed but the answer lost, and the whole is run again.
+INSERT INTO sync.spaces (id) VALUES (%(user_id)s) ON CONFLICT (id) DO NOTHING;
 
 -- name: create_user
 -- No row when another registration of this address came first.
@@ -49,9 +50,10 @@ WHERE id = (
 RETURNING id;
 
 -- name: begin_session
--- A refresh token that a login replaces stays valid until the new one has been used: the login's answer may get lost.
+-- A refresh token that a login replaces stays valid until the new one has been used: the login's answer may get lost. So may the
+-- commit's: the statement is run again then, and must not take its own token for the one before.
 UPDATE sync.clients c
-SET refresh_previous = c.refresh_id, refresh_id = %(refresh_id)s,
+SET refresh_previous = CASE WHEN c.refresh_id = %(refresh_id)s THEN c.refresh_previous ELSE c.refresh_id END, refresh_id = %(refresh_id)s,
     refresh_issued = (extract(epoch FROM now()) * 1000)::bigint
 FROM sync.users u
 WHERE c.id = %(client_id)s AND u.id = c.user_id AND u.id = %(user_id)s AND u.active

@@ -50,7 +50,7 @@ SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan'
 SELECT operation, rowguid, tablename, client_date AS clientdate, stamp AS serverdate, client_id::text AS clientid,
     CASE WHEN wanted THEN row_data END AS row_data, ordinal, wanted, bytes_so_far
 FROM (
-    SELECT judged.*, sum(bytes) OVER (ORDER BY stamp, ordinal) AS bytes_so_far
+    SELECT judged.*, (sum(bytes) OVER (ORDER BY stamp, ordinal))::bigint AS bytes_so_far
     FROM (
         SELECT r.*,
             CASE
@@ -200,7 +200,7 @@ WHERE id = %(client_id)s;
 -- the change itself: the device has the row, and the operator hears of it.
 WITH incoming AS (
     SELECT id, reason, detail, most, change, octet_length(change) AS bytes,
-        sum(octet_length(change)) OVER (ORDER BY ordinal) AS bytes_so_far
+        (sum(octet_length(change)) OVER (ORDER BY ordinal))::bigint AS bytes_so_far
     FROM unnest(%(ids)b::uuid[], %(reasons)b::text[], %(details)b::text[], %(mosts)b::bigint[], %(texts)b::text[])
         WITH ORDINALITY AS change (id, reason, detail, most, change, ordinal)
 ),
@@ -209,7 +209,7 @@ kept AS (
     SELECT id, %(user_id)s, %(client_id)s, reason, detail, most, bytes,
         CASE
             WHEN bytes_so_far + (
-                SELECT coalesce(sum(k.bytes), 0)
+                SELECT coalesce(sum(k.bytes), 0)::bigint
                 FROM sync.kept_aside k
                 WHERE k.user_id = %(user_id)s AND k.change IS NOT NULL
             ) <= %(share)s::bigint THEN change

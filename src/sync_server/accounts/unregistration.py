@@ -37,9 +37,14 @@ async def unregister(realm: Realm, passwords: Passwords, limits: Limits, device:
     if not await guessing.is_right(realm, passwords, limits, sent.email, sent.password, stored):
         raise PasswordRejected
     remove = _remove_user if sent.delete_remote_data else _remove_client
-    await realm.transact(lambda tx: remove(tx, device))
-    if sent.delete_remote_data:
-        await realm.transact(limits.forget)
+
+    async def remove_all(tx: Tx) -> None:
+        """At once: the call cannot be repeated with a user who is gone."""
+        await remove(tx, device)
+        if sent.delete_remote_data:
+            await limits.forget(tx)
+
+    await realm.transact(remove_all)
 
 
 async def _remove_client(tx: Tx, device: Device) -> None:

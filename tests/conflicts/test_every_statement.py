@@ -1,0 +1,113 @@
+"""Conflicts (40001) and lost connections at every statement of every call and at its COMMIT: the same outcome (G5, G10).
+
+CockroachDB may ask for any transaction to be run again, at any statement and at the commit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from conflicts.injector import ALWAYS, Fault, Kind
+from conflicts.looking import State, state
+from conflicts.scenarios import SCENARIOS, Actor, Outcome, Scenario, World
+from sync_server.database import sql_directory
+
+BACKGROUND = ("mail",)
+"""Files whose statements belong to no call."""
+
+
+@pytest.fixture(scope="module")
+def of_no_call() -> set[str]:
+    texts = [(sql_directory() / "queries" / f"{name}.sql").read_text() for name in BACKGROUND]
+    return {
+        line.removeprefix("-- name: ") for text in texts for line in text.splitlines() if line.startswith("-- name")
+    }
+
+
+def ready(world: World, scenario: Scenario) -> tuple[Actor, State, set[str]]:
+    world.injector.arm()
+    actor = scenario.ready(Actor(world, world.new_calls()))
+    ids: set[str] = set()
+    return actor, state(world.database, actor.phone.email, ids), ids
+
+
+def reference(world: World, scenario: Scenario, of_no_call: set[str]) -> tuple[Outcome, State, list[tuple[str, int]]]:
+    """The outcome without a fault, what the database holds then, and the statements that were run, each with its count."""
+    actor, _, ids = ready(world, scenario)
+    world.injector.arm()
+    outcome, _ = scenario.run(actor)
+    assert outcome[0] == scenario.status, outcome
+    names = world.injector.steps
+    counts: Counter[str] = Counter()
+    steps = []
+    for name in names:
+        counts[name] += 1
+        # of several transactions each has its own COMMIT, but a BEGIN may be that of the courier, who sends mails meanwhile
+        begun = name == "BEGIN" and counts[name] > 1
+        if name.removeprefix("COMMIT of ") not in of_no_call and name not in {"ROLLBACK", "SELECT 1"} and not begun:
+            steps.append((name, counts[name]))
+    assert len(steps) > 0
+    return outcome, state(world.database, actor.phone.email, ids), steps
+
+
+def check_state(found: State, expected: State, where: str) -> None:
+    for table, rows in expected.items():
+        surplus, missing = set(found[table]) - set(rows), set(rows) - set(found[table])
+        assert not surplus, f"{where}: {table}: {surplus} instead of {missing}"
+        assert len(found[table]) == len(rows), f"{where}: {table}"
+
+
+def check_mails(scenario: Scenario, actor: Actor) -> None:
+    if scenario.mailed:
+        assert actor.world.outbox.pin(actor.phone.email, scenario.mailed)
+
+
+@pytest.mark.parametrize("kind", ["conflict", "cut before", "cut after"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_once_at_each_statement_changes_nothing_of_the_outcome(
+    world: World, of_no_call: set[str], name: str, kind: Kind
+) -> None:
+    scenario = SCENARIOS[name]
+    expected, after, steps = reference(world, scenario, of_no_call)
+    for number, (step, occurrence) in enumerate(steps):
+        if kind != "conflict" and number and not step.startswith("COMMIT"):
+            continue  # what is lost before the commit is lost alike
+        actor, _, ids = ready(world, scenario)
+        retried = world.log().count("transaction_retried" if kind == "conflict" else "database_error")
+        fault = Fault(kind, step, occurrence)
+        world.injector.arm(fault)
+        outcome, _ = scenario.run(actor)
+        world.injector.arm()
+        assert fault.fired == 1, f"{step} #{occurrence} did not run"
+        assert outcome == expected, f"{kind} at {step} #{occurrence}"
+        check_state(state(world.database, actor.phone.email, ids), after, f"{kind} at {step} #{occurrence}")
+        counted = world.log().count("transaction_retried" if kind == "conflict" else "database_error")
+        assert counted > retried, f"nothing told of {kind} at {step}"
+        check_mails(scenario, actor)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_for_ever_at_a_statement_ends_in_503_and_changes_nothing(world: World, of_no_call: set[str], name: str) -> None:
+    scenario = SCENARIOS[name]
+    expected, after, steps = reference(world, scenario, of_no_call)
+    for step, occurrence in steps:
+        actor, before, ids = ready(world, scenario)
+        fault = Fault("conflict", step, occurrence, ALWAYS)
+        world.injector.arm(fault)
+        outcome, reply = scenario.run(actor)
+        world.injector.arm()
+        where = f"conflicts at {step} #{occurrence}"
+        if reply is None:
+            assert step in {"page_of_pull", "plan_by_index", "COMMIT of plan_by_index", "BEGIN"}, where
+        else:
+            assert outcome[0] == 503, where
+            assert 1 <= int(reply.headers["retry-after"]) <= 60, where
+        assert 2 <= fault.fired <= 10, where
+        now = state(world.database, actor.phone.email, ids)
+        assert {table for table in now if now[table] != before[table]} <= scenario.keeps, where
+        again, _ = scenario.run(actor)
+        assert again == expected, f"after {where}"
+        check_state(state(world.database, actor.phone.email, ids), after, f"after {where}")
+        check_mails(scenario, actor)
