@@ -37,7 +37,7 @@ FUNCTIONS = set(
 )
 
 # https://www.cockroachlabs.com/docs/v23.2/data-types; names as the parser gives them. "integer" is 64 bits wide there.
-TYPES = {"bool", "bytea", "int4", "int8", "jsonb", "numeric", "regclass", "text", "timestamptz", "uuid"}
+TYPES = {"bool", "bytea", "int4", "int8", "interval", "jsonb", "numeric", "regclass", "text", "timestamptz", "uuid"}
 
 OPERATORS = {"=", "<>", "<", "<=", ">", ">=", "+", "-", "*", "/", "||", "->", "->>", "@>", "~~"}
 
