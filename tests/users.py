@@ -86,7 +86,7 @@ class User:
         statement = queries("sync")["prune_tombstones"].replace("%(age)s", age)
         values = {"space_id": self.space_id, "oldest": oldest, "most": 1000}
         [found] = self.connection.execute(statement.encode(), values).fetchall()
-        count = found["count"]
+        count = found["gone"]
         assert isinstance(count, int)
         return count
 

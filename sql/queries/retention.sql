@@ -54,7 +54,7 @@ ORDER BY s.id
 LIMIT %(spaces)s;
 
 -- name: prune_tombstones
--- Under the lock of the space, as a push is, or not at all for now. What clients have sent back is looked at again: one may
+-- Under the lock of the space, as a push is; no value where it is taken. What clients have sent back is looked at again: one may
 -- just have been restored from a backup. So is the row: it may have come back to life. pruned tells later pulls by devices with
 -- an older cursor that tombstones are missing.
 WITH space AS (
@@ -91,7 +91,7 @@ marked AS (
     WHERE s.id = %(space_id)s AND EXISTS (SELECT 1 FROM gone)
     RETURNING 1
 )
-SELECT count(*) FROM gone;
+SELECT CASE WHEN EXISTS (SELECT 1 FROM space) THEN (SELECT count(*) FROM gone) END AS gone;
 
 -- name: prune_history
 DELETE FROM sync.history h

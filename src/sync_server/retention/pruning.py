@@ -16,6 +16,8 @@ PORTION = 200
 """Rows that one transaction removes at most."""
 _SPACES = 500
 """Spaces that one statement looks at."""
+_TRIES = 20
+"""Times in a row that a space may be taken, before it is left for the next round."""
 _ALL = 1 << 40
 _DAY = 86_400_000
 _EXPIRED = {"attempts": 0, "uploads": 60 * 60_000, "pins": _DAY}
@@ -93,15 +95,20 @@ async def _prune(
     realm: Realm, kind: str, age: int | None, deadline: float, removed: Counter[str], space_id: UUID | None = None
 ) -> None:
     parameters = {"age": age, "most": 10 if kind == "uploads" else PORTION, "space_id": space_id}
-    while time.monotonic() < deadline:
+    taken = 0
+    while time.monotonic() < deadline and taken < _TRIES:
         begun = time.monotonic()
         if kind == "tombstones":
             gone = await realm.transact(lambda tx: tx.value("prune_tombstones", parameters))
         else:
             gone = await realm.transact(lambda tx: tx.execute(_STATEMENTS[kind], parameters))
-        removed[kind] += gone
         await _rest(begun)
-        if gone < parameters["most"]:  # the last ones, or the space is locked: next time
+        if gone is None:  # somebody pushes to the space just now
+            taken += 1
+            continue
+        taken = 0
+        removed[kind] += gone
+        if gone < parameters["most"]:
             return
 
 
