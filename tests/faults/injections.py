@@ -244,10 +244,13 @@ def database_answers_cut(world: World, chance: random.Random) -> Iterator[None]:
         yield
 
 
-@injection("database is slow", "link")
+@injection("database is slow", "link", 2.0)
 def database_is_slow(world: World, chance: random.Random) -> Iterator[None]:
-    with all_of(world.link, delay(chance.uniform(0.01, 0.1))):
+    """Each connection is slow in its own way, so that transactions overtake each other."""
+    with fates(world.link, chance, 0.7, lambda: delay(chance.uniform(0.02, 0.2))):
+        world.link.cut()
         yield
+    world.link.cut()
 
 
 # What the server needs of the database.
