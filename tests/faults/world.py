@@ -35,8 +35,8 @@ BACKENDS = 40
 DATABASE_TIMEOUT = 2.0
 GRACE = 3.0
 WAIT_LIMIT = 16.0
-"""Seconds in which every request must have been answered, whatever its database does: a call has two transactions or three, and
-the server gives each DATABASE_TIMEOUT and six seconds at most. One that was given up is the last."""
+"""Seconds in which every request must have been answered, whatever its database does: a call has two transactions or
+three, and the server gives each DATABASE_TIMEOUT and six seconds at most. One that was given up is the last."""
 HANG_LIMIT = 9.0
 """The same where the database hangs all the time."""
 START_LIMIT = 60.0
@@ -102,7 +102,7 @@ class World:
     def lacks(self, need: str) -> str | None:
         """Why the world has no such thing; None when it has."""
         if need == "clock" and self.clock is None:
-            return "libfaketime is not there and cannot be fetched (Debian's package libfaketime)"
+            return "libfaketime is not there and cannot be fetched"
         if need == "disk" and self.disk is None:
             return "PostgreSQL's data is not on a disk of its own"
         return None
