@@ -31,6 +31,8 @@ class OldServer:
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]], clock: Callable[[], int]) -> None:
         self._connection = connection
         self.clock = clock
+        self.outdated: set[str] = set()
+        """Guids whose changes the latest pull told the device to drop."""
 
     def register(self, email: str, password: str) -> uuid.UUID:
         user_id, salt = uuid.uuid4(), str(uuid.uuid4())
@@ -62,11 +64,11 @@ class OldServer:
         self._execute("UPDATE public.user_clients SET syncing = %s WHERE clientid = %s", self.clock(), body["clientId"])
         names = ("id", "rowguid", "operation", "tablename", "clientdate", "serverdate", "clientid")
         lines = [dict(zip(names, line, strict=True)) for line in self._execute(CURRENT, user_id, body["lastSync"])]
-        outdated = []
+        self.outdated = set()
         for change in body["changes"]:
             for line in [line for line in lines if line["rowguid"] == change["rowguid"]]:
                 if line["clientdate"] >= change["clientdate"]:
-                    outdated.append(change["rowguid"])
+                    self.outdated.add(change["rowguid"])
                 else:
                     lines.remove(line)
         data = []
@@ -74,7 +76,7 @@ class OldServer:
             content = self._execute("SELECT json FROM public.data WHERE rowguid = %s", line["rowguid"])
             if line["operation"] != "D" and content:  # deletes are not sent
                 data.append({**line, "rowData": content[0][0]})
-        return {"clientId": body["clientId"], "lastSync": 0, "outdatedRowsGuid": outdated, "data": data}
+        return {"clientId": body["clientId"], "lastSync": 0, "outdatedRowsGuid": sorted(self.outdated), "data": data}
 
     def _push(self, body: dict[str, Any]) -> dict[str, Any]:
         user_id = self._user_of(body["clientId"])
