@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -252,3 +254,20 @@ def test_two_schemas_of_one_database_do_not_both_take_it(old_database: str, serv
     with pytest.raises(Unauthorized):
         old_device("bea", wire.send, "second").login()
     wire.close()
+
+
+def test_a_terminal_shows_a_bar(old_database: str, tmp_path: Path) -> None:
+    terminal, inside = pty.openpty()
+    arguments = command(tmp_path / "a", old_database)
+    with subprocess.Popen(arguments, stderr=inside, stdout=subprocess.PIPE) as running:
+        os.close(inside)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(terminal, 4096):
+                shown += part
+        assert running.stdout is not None
+        assert b"86 rows" in running.stdout.read()
+    os.close(terminal)
+    assert running.returncode == 0
+    assert b"Taking over" in shown
+    assert b"152/152" in shown

@@ -80,7 +80,8 @@ def _run(books: Books, realm: str, progress: Progress, *, dry_run: bool) -> Repo
         books.execute("begin_adoption", id=run_id)
     _note_users(books)
     _repeat(books, functools.partial(_choose, books))
-    work = [(user_id, int(lines)) for user_id, lines in books.all("users_with_news")]
+    news = _repeat(books, functools.partial(books.all, "users_with_news"))
+    work = [(user_id, int(lines)) for user_id, lines in news]
     progress.begin(sum(lines for _, lines in work))
     done = Totals()
     for users in _batches(work):
