@@ -93,6 +93,7 @@ class Storm:
 
     def __init__(self, users: Sequence[User], devices: int = 2) -> None:
         self.users = users
+        self.faults: list[BaseException] = []
         self.surfers = [
             Surfer(user, user.device(send=or_lost(user.send)), random.Random(number))
             for number, user in enumerate(user for user in users for _ in range(devices))
@@ -109,13 +110,13 @@ class Storm:
     @contextmanager
     def raging(self) -> Iterator[None]:
         """The devices live as long as the block lasts; what goes wrong in one of them is raised at its end."""
-        over, faults = threading.Event(), []
+        over = threading.Event()
 
         def live(surfer: Surfer) -> None:
             try:
                 surfer.live(over)
             except BaseException as fault:  # noqa: BLE001 - raised below
-                faults.append(fault)
+                self.faults.append(fault)
 
         threads = [threading.Thread(target=live, args=(surfer,), daemon=True) for surfer in self.surfers]
         for thread in threads:
@@ -126,7 +127,7 @@ class Storm:
             over.set()
             for thread in threads:
                 thread.join(90)
-        assert not faults, faults
+        assert not self.faults, self.faults
         assert not any(thread.is_alive() for thread in threads), "a device is stuck"
 
     def until_synced(self, more: int, limit: float = 30.0) -> None:
@@ -134,6 +135,7 @@ class Storm:
         goals = [(surfer, surfer.syncs + more) for surfer in self.surfers]
         deadline = time.monotonic() + limit
         while any(surfer.syncs < goal for surfer, goal in goals):
+            assert not self.faults, self.faults
             assert time.monotonic() < deadline, [(surfer.syncs, goal, surfer.failures[-2:]) for surfer, goal in goals]
             time.sleep(0.05)
 
@@ -175,10 +177,13 @@ def or_lost(send: Send, note: Callable[[Request, float], None] = lambda _request
     def send_or_lose(request: Request) -> Answer:
         begun = time.monotonic()
         try:
-            return send(request)
+            answer = send(request)
         except httpx.TransportError as fault:
             raise Lost(repr(fault)) from fault
         finally:
             note(request, time.monotonic() - begun)
+        if answer.status in {502, 504}:
+            raise Lost(answer.body.decode(errors="replace"))
+        return answer
 
     return send_or_lose
