@@ -37,6 +37,10 @@ def configure() -> None:
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     # its warnings repeat, with the database's address, what database_unavailable says
+    # answer_broken_off says it better
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: "without completing response" not in record.getMessage()
+    )
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
 
 

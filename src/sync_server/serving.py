@@ -11,6 +11,7 @@ import threading
 from collections.abc import Generator
 from multiprocessing.connection import Connection
 
+import structlog
 import uvicorn
 from litestar.enums import ScopeType
 from litestar.types import Message, Receive, Scope, Send
@@ -18,8 +19,10 @@ from litestar.types import Message, Receive, Scope, Send
 from sync_server import heads, signals
 from sync_server.app import create_app
 from sync_server.config import Config
+from sync_server.errors import Refusal
 from sync_server.workers import Workers
 
+log = structlog.get_logger()
 Served = tuple[Config, dict[str, str], frozenset[str]]
 """The configuration, each realm's connection URL, and the realms that are not up to date yet."""
 _BACKLOG = 2048
@@ -183,9 +186,23 @@ class _Application:
 
         try:
             await self._litestar(scope, receive, note_and_send)
+        except Exception as exc:
+            refusal = _refusal_in(exc)
+            if not answered or refusal is None:
+                raise
+            # to return without the end of the answer has uvicorn hang up: the client sees that it is broken off
+            log.warning("answer_broken_off", route=scope.get("path_template"), error=refusal.code)
         except asyncio.CancelledError:
             if scope["type"] != ScopeType.HTTP:
                 raise
             if not answered:
                 await send({"type": "http.response.start", "status": 503, "headers": _CUT_HEADERS})
                 await send({"type": "http.response.body", "body": _CUT, "more_body": False})
+
+
+def _refusal_in(exc: BaseException) -> Refusal | None:
+    """The refusal that ended an answer which had begun, in whatever it was wrapped on its way."""
+    if isinstance(exc, Refusal):
+        return exc
+    inner = exc.exceptions if isinstance(exc, BaseExceptionGroup) else (exc.__cause__, exc.__context__)
+    return next((found for each in inner if each is not None and (found := _refusal_in(each)) is not None), None)

@@ -107,4 +107,8 @@ def test_the_next_pull_is_whole_when_the_database_is_back(installation: Installa
     installation.postgres.start()
     with slow_pull(installation.process.url, installation.phone) as answer:
         assert len(read(answer)["data"]) == ROWS
-    assert '"fault"' not in installation.process.log
+    log = installation.process.log
+    assert '"fault"' not in log
+    assert '"answer_broken_off"' in log  # one line that says it
+    assert "Traceback" not in log
+    assert "ASGI" not in log
