@@ -298,7 +298,9 @@ def send_copy(phone: Device, call: str, changes: list[Change]) -> Answer:
 def wait_until_one_waits(user: User) -> None:
     """Until a transaction of the server waits for a lock that this test holds."""
     waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    for _ in range(500):
+    for _ in range(2000):
+        # within a transaction PostgreSQL lists the connections of the first look; a pooler opens others
+        user.connection.execute("SELECT pg_stat_clear_snapshot()")
         if user.connection.execute(waiting).fetchall():
             return
         time.sleep(0.01)
