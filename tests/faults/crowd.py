@@ -14,7 +14,6 @@ from typing import Self
 import httpx
 
 from device import Change, Device, SyncFailed
-from faults.waiting import until
 from faults.world import WAIT_LIMIT, World
 from twin import Applied, changes_of
 from users import Connection, User, look_into
@@ -110,6 +109,7 @@ class Member:
         self.device, self.tally = device, tally
         self.synced_at = 0.0
         """When the last sync that came to its end began."""
+        self.last_failure = ""
         self.stopping = threading.Event()
         self._random = random.Random(seed)
         self._mark = mark
@@ -140,7 +140,8 @@ class Member:
         begun = time.monotonic()
         try:
             self.device.sync()
-        except SyncFailed:
+        except SyncFailed as failure:
+            self.last_failure = f"{type(failure).__name__}: {failure}"
             self.tally.failed += 1
             return False
         self.tally.syncs += 1
@@ -221,9 +222,12 @@ class Crowd:
 
     def all_have_synced(self, since: float, seconds: float) -> float:
         """Wait until each device has begun and ended a sync after `since`; the seconds that it took."""
-        until(
-            lambda: self.tally.mistakes or all(member.synced_at >= since for member in self.members),
-            seconds,
-            "a device cannot sync",
-        )
+
+        def waiting() -> list[str]:
+            return [member.last_failure for member in self.members if member.synced_at < since]
+
+        end = time.monotonic() + seconds
+        while (failures := waiting()) and not self.tally.mistakes:
+            assert time.monotonic() < end, f"devices cannot sync after {seconds} s: {failures}"
+            time.sleep(0.05)
         return time.monotonic() - since
