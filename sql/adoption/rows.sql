@@ -44,7 +44,7 @@ WHERE h.space_id = u.space_id AND u.id = ANY(%(users)s::uuid[]);
 -- cursor that is in its way, when a device needs it although its cursor is past it:
 --   a delete, which the old server sent to nobody;
 --   a version that another device pushed while this one was between its pull and its push: the old server moved the cursor
---   past it. The log does not tell when a device pulled, but that was after the edits that it then pushed, and at most two
+--   past it. The log does not tell when a device pulled, but that was after the last edit that it then pushed, and at most two
 --   minutes before the push: then the old server took a sync for dead. So each line opens a window, and so does the last
 --   cursor, when nothing was pushed with it. A version whose push overlaps a window of another device may have been missed by that device.
 WITH lines AS (
@@ -91,8 +91,9 @@ several AS (
 ),
 -- the lines of one push follow each other within milliseconds; none is visible to others after the last one
 pushes AS (
-    SELECT id, userid, clientid, clientdate, serverdate,
-        max(serverdate) OVER (PARTITION BY userid, clientid, push) AS push_end
+    SELECT id, userid, clientid, serverdate,
+        max(serverdate) OVER (PARTITION BY userid, clientid, push) AS push_end,
+        max(clientdate) OVER (PARTITION BY userid, clientid, push) AS last_edit
     FROM (
         SELECT *, (sum(CASE WHEN serverdate - line_before > %(pause)s THEN 1 ELSE 0 END)
             OVER (PARTITION BY userid, clientid ORDER BY id))::bigint AS push
@@ -107,7 +108,7 @@ windows AS (
     -- the dates of a device whose clock has been ahead of the server's say nothing
     SELECT p.clientid, p.serverdate + %(slack)s AS closed, CASE
         WHEN d.ahead THEN p.serverdate - %(longest)s
-        ELSE greatest(p.clientdate, p.serverdate - %(longest)s)
+        ELSE greatest(p.last_edit, p.serverdate - %(longest)s)
     END AS opened
     FROM pushes p
     JOIN devices d ON d.clientid = p.clientid

@@ -15,7 +15,8 @@ from sync_server import adoption
 from sync_server.adoption import Report
 from sync_server.config import RealmSettings, Secret
 
-_numbers = itertools.count(1)
+NUMBERS = itertools.count(1)
+"""For names: a module's fixtures may be made several times in one worker."""
 Serve = Callable[[dict[str, object]], Process]
 
 
@@ -34,7 +35,7 @@ def adopt(url: str, *, dry_run: bool = False, all_again: bool = False) -> Report
 
 @pytest.fixture
 def new_database(postgres: Postgres) -> Callable[[], str]:
-    return lambda: postgres.create_database(f"adoption_{next(_numbers)}")
+    return lambda: postgres.create_database(f"adoption_{next(NUMBERS)}")
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
     def start(realms: dict[str, object]) -> Process:
         config = {"server": {"bcrypt_rounds": 4}, "db": {"realms": realms}}
-        directory = tmp_path / f"server{next(_numbers)}"
+        directory = tmp_path / f"server{next(NUMBERS)}"
         process = start_server(directory, config, environment={"RATE_LIMIT_DISABLE": "1"})
         running.append(process)
         return process

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from adoption import old_tables
-from adoption.conftest import adopt
+from adoption.conftest import NUMBERS, adopt
 from adoption.old_devices import pulled
 from adoption.old_server import OldServer, move
 from conftest import start_server
@@ -54,7 +54,7 @@ class Both:
 
 @pytest.fixture(scope="module")
 def realm(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Wire]]:
-    url = postgres.create_database("both")
+    url = postgres.create_database(f"both_{next(NUMBERS)}")
     old_tables.make(url)
     config = {"server": {"bcrypt_rounds": 4}, "db": {"realms": {"main": url}}}
     process = start_server(tmp_path_factory.mktemp("both"), config, environment={"RATE_LIMIT_DISABLE": "1"})

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from adoption import old_tables
+from adoption.conftest import NUMBERS
 from adoption.old_devices import NAMES, old_device, pulled
 from adoption.old_tables import WRITTEN
 from conftest import Process, start_server
@@ -41,7 +42,7 @@ class Moved:
 
 @pytest.fixture(scope="module")
 def moved(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moved]:
-    urls = {form: postgres.create_database(f"moved_{form.lower()}") for form in old_tables.FORMS}
+    urls = {form: postgres.create_database(f"moved_{form.lower()}_{next(NUMBERS)}") for form in old_tables.FORMS}
     before = {}
     for form, url in urls.items():
         old_tables.load(url, form)

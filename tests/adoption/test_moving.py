@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from adoption import old_tables
-from adoption.conftest import adopt
+from adoption.conftest import NUMBERS, adopt
 from adoption.old_server import OldServer, move
 from conftest import Process, start_server
 from device import Device, wall_clock
@@ -141,7 +141,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    url = postgres.create_database("moving")
+    url = postgres.create_database(f"moving_{next(NUMBERS)}")
     old_tables.make(url)
     config = {"server": {"bcrypt_rounds": 4}, "db": {"realms": {"main": url}}}
     process = start_server(tmp_path_factory.mktemp("moving"), config, environment={"RATE_LIMIT_DISABLE": "1"})
