@@ -80,7 +80,7 @@ class World:
             stack.callback(self.office.close)
             self.config = self._config({"main": through(self.link, urls["main"]), "other": urls["other"]})
             self._start()
-            stack.callback(lambda: self.process.stop(signal.SIGKILL))
+            stack.callback(self._end)
             self.net = stack.enter_context(Proxy(("127.0.0.1", self.process.port)))
             self._stack = stack.pop_all()
         return self
@@ -116,6 +116,10 @@ class World:
         self.process = start_server(
             self.directory / "server", self.config, "--port", str(port), environment=environment
         )
+
+    def _end(self) -> None:
+        if self.process.process.poll() is None:  # else it was not started again, which has been said
+            self.process.stop(signal.SIGKILL)
 
     def start_again(self) -> None:
         """Start the server until it stays, as a service manager does: it ends when no realm's database is there."""
