@@ -33,17 +33,17 @@ class Processes(NamedTuple):
 
     def peak_memory(self) -> tuple[int, int]:
         """Bytes: all of the server's processes, the biggest of PostgreSQL's."""
-        return sum(map(_peak, _tree(self.server))), max(map(_peak, _tree(self.postmaster)), default=0)
+        return sum(map(_peak, tree(self.server))), max(map(_peak, tree(self.postmaster)), default=0)
 
 
 def _cpu_of_tree(pid: int) -> float:
     """Of a process and its children, the ended ones too."""
     if not Path("/proc/self/stat").exists():
         return math.nan
-    return sum(_ticks(member, ended_children=member == pid) for member in _tree(pid)) / _TICKS
+    return sum(_ticks(member, ended_children=member == pid) for member in tree(pid)) / _TICKS
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
     found = [pid]
     for member in found:
         found += _children(member)
