@@ -19,9 +19,7 @@ SHORT = [
     "tests/sync/test_conflicts.py",
     "tests/sync/test_delivery.py",
     "tests/sync/test_retries.py",
-    "tests/sync/test_turns.py",
     "tests/accounts/test_register_races.py",
-    "tests/accounts/test_login.py",
     "tests/server/test_migrations.py",
 ]
 SECONDS = 3600.0

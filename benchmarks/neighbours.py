@@ -1,16 +1,17 @@
-"""What a realm notices of another one that hangs, is slow, or is busy.
+"""What the devices of quiet realms notice of another realm that hangs, is slow, or is busy.
 
     python benchmarks/neighbours.py [seconds per slice]
 
-Ten quiet realms get 40 calls a second. In slices that alternate, so that other work on the machine meets them all alike,
-they are alone; or 50 devices wait for one more realm whose database hangs (its PostgreSQL is stopped), or whose calls
-wait for a lock; or one more realm gets 80 calls a second.
+Forty devices in ten quiet realms make a call each second. In slices that alternate, so that other work on the machine meets
+them all alike, they are alone; or one more realm has fifty devices whose database hangs (its PostgreSQL is stopped) or whose
+calls wait for a lock; or one more realm has eighty devices. These have a process of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -20,132 +21,157 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
-import httpx
 import psycopg
 
+from phone import Connection, Phone, WrongAnswer
 from processes import tree
 from sync_server.embedded import EmbeddedPostgres
 
 QUIET = [f"quiet{number}" for number in range(10)]
-RATE = 40
-ROUNDS = 4
-DISTURBING = 50
-"""Calls to the realm that hangs or is slow that are waiting at the same time."""
+PER_REALM = 4
+ROUNDS = 6
+WAITING = 50
+"""Devices of the realm that hangs, and of the one that is slow."""
+BUSY = 80
 
 
-class Realms:
-    """A server and a device in each realm."""
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
-        self._refresh: dict[str, str] = {}
-
-    async def register(self, realm: str) -> int:
-        who = {"name": "Ann", "email": f"{uuid4()}@example.com", "password": "secret", "clientId": str(uuid4())}
-        status = (await self._client.post(f"/register/{realm}", json=who | {"newRegistration": True})).status_code
-        if status == 200 and realm not in self._refresh:
-            auth = httpx.BasicAuth(who["email"], who["password"])
-            answer = await self._client.post(f"/login/{realm}", json={"clientId": who["clientId"]}, auth=auth)
-            self._refresh[realm] = answer.json()["refreshToken"]
-        return status
-
-    async def call(self, realm: str) -> float:
-        """Seconds that a call takes."""
-        begun = time.perf_counter()
-        body = {"refreshToken": self._refresh[realm]}
-        answer = await self._client.post(f"/login/{realm}/refreshToken", json=body)
-        assert answer.status_code == 200, answer.text
-        return time.perf_counter() - begun
+async def registered(port: int, realm: str, count: int) -> list[Phone]:
+    phones = [Phone(Connection(port), f"{uuid.uuid4()}@example.com", realm) for _ in range(count)]
+    for phone in phones:
+        await phone.register(new=True)
+    return phones
 
 
-async def quiet_load(realms: Realms, seconds: float) -> list[float]:
-    """Calls at a steady rate, whether the ones before have been answered or not."""
-    calls = []
-    for number in range(int(seconds * RATE)):
-        calls.append(asyncio.create_task(realms.call(QUIET[number % len(QUIET)])))
-        await asyncio.sleep(random.uniform(0.5, 1.5) / RATE)
-    return await asyncio.gather(*calls)
+async def calls_each_second(phone: Phone, end: float) -> list[float]:
+    """Seconds that each call took."""
+    taken = []
+    await asyncio.sleep(random.random())
+    while time.monotonic() < end:
+        begun = time.monotonic()
+        await phone.refresh()
+        taken.append(time.monotonic() - begun)
+        await asyncio.sleep(max(0.0, begun + random.uniform(0.5, 1.5) - time.monotonic()))
+    return taken
 
 
-@asynccontextmanager
-async def devices(count: int, call: Callable[[], Any]) -> AsyncIterator[None]:
-    """So many devices that call again and again."""
+async def goes_on_calling(phone: Phone) -> None:
+    """Whatever the answers are; a second between two calls is less than the server asks for by Retry-After."""
+    await asyncio.sleep(random.random())
+    while True:
+        with suppress(WrongAnswer):
+            await phone.refresh()
+        await asyncio.sleep(random.uniform(0.5, 1.5))
 
-    async def device() -> None:
+
+def disturb(pipe: Pipe, port: int, realm: str, count: int) -> None:
+    """A process: the devices of a realm, that call between two words from the pipe."""
+
+    async def work() -> None:
+        phones = await registered(port, realm, count)
         while True:
-            await call()
-            await asyncio.sleep(1)  # less than the server asks for by Retry-After
+            pipe.send("ready")
+            await asyncio.to_thread(pipe.recv)
+            tasks = [asyncio.create_task(goes_on_calling(phone)) for phone in phones]
+            await asyncio.to_thread(pipe.recv)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for phone in phones:
+                phone.hang_up()
 
-    tasks = [asyncio.create_task(device()) for _ in range(count)]
+    with suppress(EOFError, KeyboardInterrupt):
+        asyncio.run(work())
+
+
+@contextmanager
+def devices(port: int, realm: str, count: int) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """A context in which the devices of a realm call."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=disturb, args=(theirs, port, realm, count), daemon=True)
+    process.start()
+    theirs.close()
+
+    @contextmanager
+    def calling() -> Iterator[None]:
+        ours.recv()
+        ours.send("go")
+        try:
+            yield
+        finally:
+            ours.send("rest")
+
     try:
-        yield
+        yield calling
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        process.terminate()
+        process.join()
 
 
-@asynccontextmanager
-async def hanging(realms: Realms, postmaster: int) -> AsyncIterator[None]:
+@contextmanager
+def stopped(postmaster: int) -> Iterator[None]:
     processes = tree(postmaster)
     for pid in processes:
         os.kill(pid, signal.SIGSTOP)
     try:
-        async with devices(DISTURBING, lambda: realms.register("hung")):
-            yield
+        yield
     finally:
         for pid in processes:
             os.kill(pid, signal.SIGCONT)
 
 
-@asynccontextmanager
-async def slow(realms: Realms, url: str) -> AsyncIterator[None]:
+@contextmanager
+def locked(url: str) -> Iterator[None]:
     with psycopg.connect(url) as connection:
-        connection.execute("LOCK TABLE sync.users")
-        async with devices(DISTURBING, lambda: realms.register("slow")):
-            yield
+        connection.execute("LOCK TABLE sync.clients")
+        yield
 
 
-@asynccontextmanager
-async def alone() -> AsyncIterator[None]:
-    yield
+async def measure(port: int, slow_url: str, postmaster: int, seconds: float) -> dict[str, list[float]]:
+    quiet = [phone for realm in QUIET for phone in await registered(port, realm, PER_REALM)]
+    times: dict[str, list[float]] = {"alone": [], "one hangs": [], "one is slow": [], "one is busy": []}
+    with ExitStack() as stack:
+        hung = stack.enter_context(devices(port, "hung", WAITING))
+        slow = stack.enter_context(devices(port, "slow", WAITING))
+        busy = stack.enter_context(devices(port, "busy", BUSY))
+        beside: dict[str, list[AbstractContextManager[None]]] = {}
+        for _ in range(ROUNDS):
+            beside = {
+                "alone": [nullcontext()],
+                "one hangs": [hung(), stopped(postmaster)],
+                "one is slow": [slow(), locked(slow_url)],
+                "one is busy": [busy()],
+            }
+            for name, contexts in beside.items():
+                with ExitStack() as others:
+                    for other in contexts:
+                        await asyncio.to_thread(others.enter_context, other)
+                    end = time.monotonic() + seconds
+                    for taken in await asyncio.gather(*(calls_each_second(phone, end) for phone in quiet)):
+                        times[name] += taken
+    return times
 
 
 def p99(times: list[float]) -> float:
     return statistics.quantiles(times, n=100)[98]
 
 
-async def measure(url: str, slow_url: str, postmaster: int, seconds: float) -> None:
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
-        realms = Realms(client)
-        for realm in (*QUIET, "hung", "slow", "busy"):
-            assert await realms.register(realm) == 200
-        beside: dict[str, Callable[[], AbstractAsyncContextManager[None]]] = {
-            "alone": alone,
-            "one hangs": lambda: hanging(realms, postmaster),
-            "one is slow": lambda: slow(realms, slow_url),
-            "one is busy": lambda: devices(80, lambda: realms.call("busy")),
-        }
-        times: dict[str, list[float]] = {name: [] for name in beside}
-        for name, other in list(beside.items()) * ROUNDS:
-            async with other():
-                times[name] += await quiet_load(realms, seconds)
-        for name, taken in times.items():
-            print(
-                f"{name:12} median {1000 * statistics.median(taken):6.1f} ms   p99 {1000 * p99(taken):6.1f} ms"
-                f"   {p99(taken) / p99(times['alone']):.2f} times alone   {len(taken)} calls"
-            )
+def show(times: dict[str, list[float]]) -> None:
+    for name, taken in times.items():
+        print(
+            f"{name:12} median {1000 * statistics.median(taken):6.1f} ms   p99 {1000 * p99(taken):6.1f} ms"
+            f"   {p99(taken) / p99(times['alone']):.2f} times alone   {len(taken)} calls"
+        )
 
 
 def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 8.0
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -169,10 +195,10 @@ def main() -> None:
                 text=True,
             )
             assert server.stdout is not None
-            found = re.search(r"listens on (\S+)", server.stdout.readline())
+            found = re.search(r"listens on \S+:(\d+)", server.stdout.readline())
             assert found is not None
             assert other.pid is not None
-            asyncio.run(measure(found[1], urls["slow"], other.pid, seconds))
+            show(asyncio.run(measure(int(found[1]), urls["slow"], other.pid, seconds)))
         finally:
             if server is not None:
                 server.terminate()

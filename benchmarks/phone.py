@@ -43,6 +43,11 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
         return await self._answer
 
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+
     def _start(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
@@ -83,8 +88,9 @@ class Connection(asyncio.Protocol):
 class Phone:
     """An installed app: its client, tokens and cursor."""
 
-    def __init__(self, connection: Connection, email: str) -> None:
+    def __init__(self, connection: Connection, email: str, realm: str = REALM) -> None:
         self._connection = connection
+        self._realm = realm
         self.email = email
         self._client_id = str(uuid.uuid4())
         self._access = ""
@@ -120,6 +126,10 @@ class Phone:
     async def send(self, request: bytes) -> bytes:
         return await self._connection.call(request)
 
+    def hang_up(self) -> None:
+        """Close the connection; the next call opens another."""
+        self._connection.close()
+
     async def cancel(self) -> None:
         await self._post("/cancelSync", {"clientId": self._client_id}, f"Bearer {self._access}")
 
@@ -142,10 +152,10 @@ class Phone:
 
     def _sync_request(self, path: str, changes: str, *, partial: bool) -> bytes:
         body = f'{{"clientId":"{self._client_id}","lastSync":{self.cursor},"isPartial":{int(partial)},"changes":{changes}}}'
-        return _request(f"{path}/{REALM}/{self._client_id}", body.encode(), f"Bearer {self._access}")
+        return _request(f"{path}/{self._realm}/{self._client_id}", body.encode(), f"Bearer {self._access}")
 
     async def _post(self, path: str, body: dict[str, Any], authorization: str, *, after: str = "") -> bytes:
-        return await self.send(_request(f"{path}/{REALM}{after}", json.dumps(body).encode(), authorization))
+        return await self.send(_request(f"{path}/{self._realm}{after}", json.dumps(body).encode(), authorization))
 
     def _take_tokens(self, answer: bytes) -> None:
         tokens = msgspec.json.decode(answer)

@@ -52,7 +52,7 @@ def test_every_wrong_pin_takes_the_same_time(slow: Own) -> None:
     slow.calls.forgotten(phone.email).ok  # noqa: B018 - asserts
     wrong = "000000" if slow.outbox.pin(phone.email) != "000000" else "111111"
     emails = [phone.email, new_email(), slow.calls.registered().email]
-    assert_alike(0.25, *[partial(slow.calls.change, email, wrong, "new") for email in emails])
+    assert_alike(0.1, *[partial(slow.calls.change, email, wrong, "new") for email in emails])
 
 
 def test_what_is_known_to_be_wrong_is_not_hashed_again(serve: Serve) -> None:

@@ -98,8 +98,8 @@ async def call(realm: Realm, work: Callable[[Tx], object] = look) -> Took:
     return took
 
 
-def connections_to(url: str, *, name: str = "sync-server") -> int:
-    """Connections that a server has to all databases of this PostgreSQL."""
+def connections_to(url: str, databases: str) -> int:
+    """Connections that servers have to the databases with names LIKE this; other servers use this PostgreSQL, too."""
     with psycopg.connect(url, autocommit=True) as connection:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
-        return int(connection.execute(query, [name]).fetchall()[0][0])
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sync-server' AND datname LIKE %s"
+        return int(connection.execute(query, [databases]).fetchall()[0][0])

@@ -164,7 +164,8 @@ def test_a_role_that_may_not_use_the_tables(operator: Operator, empty_url: str) 
     limited = role(empty_url, "reader", "GRANT USAGE ON SCHEMA sync", "GRANT SELECT ON ALL TABLES IN SCHEMA sync")
     operator.write(config_with({"default": limited}))
     complaint = operator.run("check").complaint
-    assert "its role may not use sync.attempts, sync.clients, " in complaint
+    assert "its role may not use sync." in complaint
+    assert " sync.attempts, " in complaint
     assert "GRANT SELECT, INSERT, UPDATE, DELETE" in complaint
 
 
