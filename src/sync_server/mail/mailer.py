@@ -12,7 +12,7 @@ from sync_server.mail.messages import Writer
 from sync_server.mail.pace import PACE, Pace
 from sync_server.realms import Realm, Realms
 
-_SPREAD = 0.2
+_SPREAD = 0.1
 """Seconds per realm over which the first look into all the queues is spread."""
 
 
