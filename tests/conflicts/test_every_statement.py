@@ -18,6 +18,8 @@ from sync_server.database import sql_directory
 EVERY = bool(os.environ.get("SYNC_TEST_EVERY_STATEMENT"))
 """Whether conflicts that never end are tried at every statement, not just at the first, the last and the commits: whichever
 it is, the same loop runs the transaction again, and waits each time."""
+SHORT = ["register", "push", "pull"]
+"""Calls that stand for all where conflicts never end."""
 BACKGROUND = ("mail",)
 """Files whose statements belong to no call."""
 
@@ -92,8 +94,18 @@ def test_once_at_each_statement_changes_nothing_of_the_outcome(
         check_mails(scenario, actor)
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in SHORT])
+def test_for_ever_at_a_statement_of_any_other_call(world: World, of_no_call: set[str], name: str) -> None:
+    for_ever(world, of_no_call, name)
+
+
+@pytest.mark.parametrize("name", SHORT)
 def test_for_ever_at_a_statement_ends_in_503_and_changes_nothing(world: World, of_no_call: set[str], name: str) -> None:
+    for_ever(world, of_no_call, name)
+
+
+def for_ever(world: World, of_no_call: set[str], name: str) -> None:
     scenario = SCENARIOS[name]
     expected, after, steps = reference(world, scenario, of_no_call)
     for number, (step, occurrence) in enumerate(steps):

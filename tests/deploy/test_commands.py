@@ -104,6 +104,7 @@ def test_they_install_once_and_again_when_what_is_wanted_has_changed(project: Pa
         assert builds(project) == number
 
 
+@pytest.mark.long
 def test_a_repository_that_was_moved_goes_on_working(project: Path) -> None:
     run(project / "start")
     moved = project.rename(project.with_name("moved"))
@@ -123,6 +124,7 @@ def test_an_installation_that_was_cut_off_is_made_good(project: Path) -> None:
     assert not leftover.exists()
 
 
+@pytest.mark.long
 def test_an_update_that_was_cut_off_is_made_good(project: Path) -> None:
     run(project / "start")
     (project / "hang").touch()
@@ -151,6 +153,7 @@ def test_of_two_at_once_one_installs_and_both_run(project: Path) -> None:
     assert builds(project) == 1
 
 
+@pytest.mark.long
 def test_an_installation_that_fails_says_so_and_is_tried_again(project: Path) -> None:
     (project / "constraints.txt").write_text("this is no version\n")
     assert refusal(project / "start") == "start: installing failed, see above; once that is mended, run ./start again"
@@ -183,6 +186,7 @@ def test_a_python_without_venv_is_told_from_others(project: Path, tools: Path) -
     assert refusal(project / "start", PATH=str(tools)).endswith("(on Debian and Ubuntu: apt install python3-venv)")
 
 
+@pytest.mark.long
 def test_what_is_in_the_way_is_cleared_away(project: Path) -> None:
     (project / ".venv").write_text("no directory")
     run(project / "start")
@@ -195,6 +199,7 @@ def test_a_directory_that_cannot_be_written_is_named(project: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.long
 def test_they_work_for_an_ordinary_user(project: Path) -> None:
     for directory in project.parents:
         directory.chmod(directory.stat().st_mode | 0o001)

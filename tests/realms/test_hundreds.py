@@ -48,6 +48,7 @@ def registers(running: Running, realm: str, number: int) -> bool:
     return 200 in statuses
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)  # a minute on a machine that has nothing else to do
 def test_300_realms_are_served_within_the_budget_and_hold_nothing_when_idle(
     operator: Operator, postgres: Postgres, realms: dict[str, Any]

@@ -14,8 +14,9 @@ import pytest
 
 from conftest import FAST, Process, start_server
 from device import Device
-from routes.calls import Http
+from routes.calls import Http, bearer
 from routes.streams import ROW_BYTES, ROWS, fill, random_text, read, slow_pull
+from server.operating import wait_for
 from sync_server.embedded import EmbeddedPostgres
 from users import User, look_into
 from wire import Wire
@@ -105,7 +106,10 @@ def test_the_next_pull_is_whole_when_the_database_is_back(installation: Installa
         with pytest.raises(httpx.RemoteProtocolError):
             list(pieces)
     installation.postgres.start()
-    with slow_pull(installation.process.url, installation.phone) as answer:
+    url, headers = installation.process.url, {"Authorization": bearer(installation.phone)}
+    # a call that found the database away keeps others away from it for a moment
+    wait_for(lambda: httpx.post(f"{url}/cancelSync/main", headers=headers, json={}).status_code == 200)
+    with slow_pull(url, installation.phone) as answer:
         assert len(read(answer)["data"]) == ROWS
     log = installation.process.log
     assert '"fault"' not in log
