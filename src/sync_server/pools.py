@@ -132,7 +132,11 @@ class Pool(Holder):
                     connection.leads_nowhere = True
                     raise
                 finally:
-                    await self._put(pool, connection)
+                    # who goes away cancels at every await, and a connection that is not put back is lost to the pool
+                    putting = asyncio.create_task(self._put(pool, connection))
+                    self._closing.add(putting)
+                    putting.add_done_callback(self._closing.discard)
+                    await asyncio.shield(putting)
             finally:
                 self._budget.give_back(self)
 
