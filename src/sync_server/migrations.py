@@ -27,6 +27,7 @@ _RACES = (
     pg.DeadlockDetected,
     pg.UniqueViolation,
     pg.DuplicateTable,
+    pg.DuplicateObject,  # the type that comes with a table
     pg.DuplicateSchema,
     pg.InternalError_,  # PostgreSQL: "tuple concurrently updated"
 )

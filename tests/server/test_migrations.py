@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -110,6 +111,16 @@ def test_several_processes_at_once_apply_it_once(empty_url: str, isolation: str)
         applied = pool.map(migrations.migrate, [empty_url] * 8, chunksize=1)
     assert sorted(applied, key=len) == [[]] * 7 + [NAMES]
     assert count(empty_url, RECORDS) == len(NAMES)
+
+
+def test_a_table_that_another_process_is_just_making_is_waited_for(empty_url: str) -> None:
+    with psycopg.connect(empty_url, autocommit=True) as other, ThreadPoolExecutor() as pool:
+        other.execute("CREATE SCHEMA sync")
+        other.execute("CREATE TYPE sync.migrations AS ENUM ()")  # a table's type may be seen before the table is
+        applied = pool.submit(migrations.migrate, empty_url)
+        time.sleep(0.5)
+        other.execute("DROP TYPE sync.migrations")
+        assert applied.result() == NAMES
 
 
 def test_several_servers_start_at_once_on_an_empty_database(operator: Operator, empty_url: str) -> None:
