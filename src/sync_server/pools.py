@@ -21,6 +21,7 @@ from sync_server.budget import Budget, Holder, NoTurn
 from sync_server.connections import Connection, ConnectionPool, parameters
 from sync_server.database import Tx
 from sync_server.errors import Unavailable
+from sync_server.undisturbed import to_the_end
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -133,10 +134,7 @@ class Pool(Holder):
                     raise
                 finally:
                     # who goes away cancels at every await, and a connection that is not put back is lost to the pool
-                    putting = asyncio.create_task(self._put(pool, connection))
-                    self._closing.add(putting)
-                    putting.add_done_callback(self._closing.discard)
-                    await asyncio.shield(putting)
+                    await to_the_end(self._put(pool, connection), self._closing)
             finally:
                 self._budget.give_back(self)
 
