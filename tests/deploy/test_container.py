@@ -21,6 +21,7 @@ from deploy.containers import Container, Running, children
 from deploy.databases import Database
 from deploy.images import Image
 
+pytestmark = pytest.mark.timeout(600)  # the first to come builds the image, with packages from the index
 FINAL = dockerfile.read(TOP / "Dockerfile")[-1]
 ENTRYPOINT = FINAL.last("ENTRYPOINT").words
 COMMAND = [*ENTRYPOINT, *FINAL.last("CMD").words]

@@ -7,11 +7,14 @@ import re
 from email.parser import HeaderParser
 from pathlib import Path
 
+import pytest
+
 from deploy import dockerfile
 from deploy.conftest import TOP
 from deploy.containers import Container
 from deploy.images import Image
 
+pytestmark = pytest.mark.timeout(600)  # the first to come builds the image, with packages from the index
 STAGES = dockerfile.read(TOP / "Dockerfile")
 FINAL = STAGES[-1]
 SERVE = [*FINAL.last("ENTRYPOINT").words, *FINAL.last("CMD").words]

@@ -26,7 +26,7 @@ def quickstart() -> str:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
-@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("shell", ["sh", pytest.param("bash", marks=pytest.mark.long)])
 def test_the_five_minutes_work_when_pasted(shell: str, postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     url = postgres.create_database(f"readme_{shell}")
     server = start_server(tmp_path, {"server": {"bcrypt_rounds": 4}, "db": {"realms": {"default": url}}})

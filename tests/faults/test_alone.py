@@ -41,12 +41,14 @@ def test_nothing_is_lost_on_the_way_to_postgresql(world: World, seed: int) -> No
     assert met(run_alone(world, alone(short, seed), seed))
 
 
+@pytest.mark.long
 def test_nobody_waits_for_a_database_that_hangs(world: World, seed: int) -> None:
     result = run_alone(world, alone([each for each in ALL if each.name == "database hangs"], seed), seed)
     assert result.tally.statuses[503]
     assert result.tally.longest_wait < HANG_LIMIT
 
 
+@pytest.mark.long
 def test_a_device_hardly_hears_of_lost_connections(world: World, seed: int) -> None:
     """The server tries again before it gives up, so that most calls succeed."""
     cuts = ["connections terminated", "database connections cut", "database answers cut in the middle"]
@@ -55,14 +57,17 @@ def test_a_device_hardly_hears_of_lost_connections(world: World, seed: int) -> N
     assert result.tally.statuses[503] <= result.events["database_error"] / 2
 
 
+@pytest.mark.long
 def test_nothing_is_lost_without_connections(world: World, seed: int) -> None:
     assert met(all_of_layer(world, "pool", seed))
 
 
+@pytest.mark.long
 def test_no_mail_is_lost(world: World, seed: int) -> None:
     assert all_of_layer(world, "mail", seed).mails != set()
 
 
+@pytest.mark.long
 def test_nothing_is_lost_when_the_clock_steps(world: World, seed: int) -> None:
     if reason := world.lacks("clock"):
         pytest.skip(reason)

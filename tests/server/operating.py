@@ -29,6 +29,8 @@ OF_THE_SERVER = ("PORT", "SYNC_SERVER_CONFIG", "RATE_LIMIT_DISABLE")
 AT_ONCE = 5.0
 """Seconds in which a server ends that has nothing to do, also on a busy machine; by itself it takes about one."""
 BOTH = pytest.mark.parametrize("workers", ["1", "2"])
+ALSO_TWO = pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.long)])
+"""For what two workers do each by itself, as one does."""
 _LISTENS = re.compile(r"listens on http://(\S+):(\d+)$")
 
 

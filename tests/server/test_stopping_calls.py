@@ -10,11 +10,11 @@ import httpx
 
 from server.calls import Call, begin_sync, change, credentials, log_in, push, register
 from server.databases import count, locked_space, somebody_waits
-from server.operating import AT_ONCE, BOTH, Operator, config_with, ends_within, refused, wait_for
+from server.operating import ALSO_TWO, AT_ONCE, Operator, config_with, ends_within, refused, wait_for
 from server.raw import REGISTRATION, Raw, request
 
 
-@BOTH
+@ALSO_TWO
 def test_a_running_request_ends_with_its_answer(operator: Operator, empty_url: str, workers: str) -> None:
     running = operator.serve(config_with({"default": empty_url}, bcrypt_rounds=14), "--workers", workers)
     line = Raw(running.port).send(REGISTRATION)
@@ -28,7 +28,7 @@ def test_a_running_request_ends_with_its_answer(operator: Operator, empty_url: s
     assert running.faults() == []
 
 
-@BOTH
+@ALSO_TWO
 def test_a_push_that_waits_for_a_lock_is_waited_for(operator: Operator, empty_url: str, workers: str) -> None:
     running = operator.serve(config_with({"default": empty_url}), "--workers", workers)
     register(running.url)
@@ -46,7 +46,7 @@ def test_a_push_that_waits_for_a_lock_is_waited_for(operator: Operator, empty_ur
     assert count(empty_url, "SELECT count(*) FROM sync.rows") == 1
 
 
-@BOTH
+@ALSO_TWO
 def test_a_request_longer_than_the_grace_is_cut(operator: Operator, empty_url: str, workers: str) -> None:
     running = operator.serve(config_with({"default": empty_url}, grace=1), "--workers", workers)
     register(running.url)
@@ -65,7 +65,7 @@ def test_a_request_longer_than_the_grace_is_cut(operator: Operator, empty_url: s
     assert running.faults() == []
 
 
-@BOTH
+@ALSO_TWO
 def test_a_body_that_keeps_arriving_is_let_through(operator: Operator, empty_url: str, workers: str) -> None:
     running = operator.serve(config_with({"default": empty_url}), "--workers", workers)
     line = Raw(running.port).send(REGISTRATION[:100])
@@ -77,7 +77,7 @@ def test_a_body_that_keeps_arriving_is_let_through(operator: Operator, empty_url
         line.close()
 
 
-@BOTH
+@ALSO_TWO
 def test_a_body_that_arrives_for_longer_than_the_grace_is_cut(operator: Operator, empty_url: str, workers: str) -> None:
     running = operator.serve(config_with({"default": empty_url}, grace=1), "--workers", workers)
     line = Raw(running.port).send(REGISTRATION[:100])
@@ -88,7 +88,7 @@ def test_a_body_that_arrives_for_longer_than_the_grace_is_cut(operator: Operator
         line.close()
 
 
-@BOTH
+@ALSO_TWO
 def test_new_connections_are_refused_while_it_ends(operator: Operator, empty_url: str, workers: str) -> None:
     running = operator.serve(config_with({"default": empty_url}), "--workers", workers)
     register(running.url)
@@ -103,7 +103,7 @@ def test_new_connections_are_refused_while_it_ends(operator: Operator, empty_url
     assert running.end(timeout=AT_ONCE) == 0
 
 
-@BOTH
+@ALSO_TWO
 def test_a_slow_reader_of_a_big_pull_does_not_outlast_the_grace(
     operator: Operator, empty_url: str, workers: str
 ) -> None:
@@ -123,7 +123,7 @@ def test_a_slow_reader_of_a_big_pull_does_not_outlast_the_grace(
     assert running.faults() == []
 
 
-@BOTH
+@ALSO_TWO
 def test_the_answer_of_a_fast_reader_is_whole(operator: Operator, empty_url: str, workers: str) -> None:
     running = operator.serve(config_with({"default": empty_url}, grace=60), "--workers", workers)
     register(running.url)
