@@ -1,7 +1,7 @@
 """How long taking over a sync_server_ts database takes, as in `.venv/bin/python benchmarks/moving.py --users 1000`.
 
-Fills a database, on a PostgreSQL that makes every commit durable, with made-up accounts of two devices each, and adopts it
-as `sync-server adopt` does: a dry run, the run itself, and a second one that finds nothing new.
+Fills a database, on a PostgreSQL that makes every commit durable, with made-up accounts of two devices each, and adopts
+it as `sync-server adopt` does: a dry run, the run itself, and a second one that finds nothing new.
 """
 
 from __future__ import annotations

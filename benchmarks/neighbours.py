@@ -2,9 +2,9 @@
 
     python benchmarks/neighbours.py [seconds per slice]
 
-Forty devices in ten quiet realms make a call each second. In slices that alternate, so that other work on the machine meets
-them all alike, they are alone; or one more realm has fifty devices whose database hangs (its PostgreSQL is stopped) or whose
-calls wait for a lock; or one more realm has eighty devices. These have a process of their own.
+Forty devices in ten quiet realms make a call each second. In slices that alternate, so that other work on the machine
+meets them all alike, they are alone; or one more realm has fifty devices whose database hangs (its PostgreSQL is
+stopped) or whose calls wait for a lock; or one more realm has eighty devices. These have a process of their own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from pathlib import Path
 
 import psycopg
 
-from phone import Connection, Phone, WrongAnswer
+from connection import Connection, WrongAnswer
+from phone import Phone
 from processes import tree
 from sync_server.embedded import EmbeddedPostgres
 

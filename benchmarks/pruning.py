@@ -1,8 +1,8 @@
 """What pruning does to pushes, as in `.venv/bin/python benchmarks/pruning.py`.
 
-A million tombstones and as many lines of history lie in one user's space. Phones of that user and of others push for some
-seconds, first by themselves, then while `sync-server prune` is at work, on a real server and a PostgreSQL that makes every
-commit durable. The times are of the push calls alone.
+A million tombstones and as many lines of history lie in one user's space. Phones of that user and of others push for
+some seconds, first by themselves, then while `sync-server prune` is at work, on a real server and a PostgreSQL that
+makes every commit durable. The times are of the push calls alone.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from pathlib import Path
 
 import psycopg
 
-from phone import Connection, Phone
-from run import serving
+from connection import Connection
+from phone import REALM, Phone
 from samples import rows
 from sync_server import logs
 from sync_server.embedded import EmbeddedPostgres
+from world import started
 
 FILL = """
 INSERT INTO sync.rows SELECT u.space_id, 'old', i::text, 'D', NULL, i, i, i, 1, c.id
@@ -47,7 +48,7 @@ def main() -> None:
         postgres.start()
         stack.callback(postgres.stop)
         url = postgres.create_database("server")
-        port, _ = stack.enter_context(serving(directory, url, 1))
+        port, _ = stack.enter_context(started(directory, {REALM: url}, 1, {}))
         asyncio.run(_measure(directory, url, port, options.many, options.seconds))
 
 

@@ -1,0 +1,91 @@
+"""How fast the server is, beside PostgreSQL alone: `./bench` runs all cases, `./bench --help` shows what else there is.
+
+Real server processes on a real PostgreSQL that makes every commit durable, driven over HTTP by devices that do what
+sync_client does. Every answer is checked: a wrong one ends the run with an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import comparing
+import machine
+import report
+from cases import CASES
+from connection import WrongAnswer
+from figures import Figure
+from sync_server import logs
+from sync_server.embedded import EmbeddedPostgres
+from world import World
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["compare", *arguments]:
+            comparing.main(arguments)
+        case arguments:
+            _run(_options(arguments))
+
+
+def _run(options: argparse.Namespace) -> None:
+    logs.configure()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=options.directory)))
+        document = {"machine": machine.describe(directory), "workers": options.workers, "short": options.short}
+        postgres = EmbeddedPostgres(directory / "postgres")
+        postgres.start()
+        stack.callback(postgres.stop)
+        document["postgres"] = machine.settings(postgres)
+        print(machine.lines(document["machine"], document["postgres"], options.workers), flush=True)
+        world = World(directory, postgres, short=options.short, workers=options.workers)
+        stack.callback(world.close)
+        figures = _measure(world, options.only or list(CASES))
+    print("\n" + report.table(figures, judged=not options.short))
+    print("\n" + "\n".join(line for figure in figures if (line := report.details(figure))))
+    if options.json:
+        document["figures"] = [figure.document() for figure in figures]
+        options.json.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _measure(world: World, names: Sequence[str]) -> list[Figure]:
+    figures: list[Figure] = []
+    for name in names:
+        print(f"{name} …", end="", flush=True)
+        begun = time.monotonic()
+        figures += CASES[name](world)
+        print(f" {time.monotonic() - begun:.0f} s", flush=True)
+    return figures
+
+
+def _options(arguments: Sequence[str]) -> Any:
+    parser = argparse.ArgumentParser(
+        prog="bench",
+        description="Measure the server beside PostgreSQL alone. `bench compare A.json B.json` shows what changed.",
+    )
+    parser.add_argument("--only", nargs="+", choices=CASES, metavar="CASE", help=f"some of: {', '.join(CASES)}")
+    parser.add_argument(
+        "--short", action="store_true", help="small sizes: shows that the answers are right, judges no times"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
+    parser.add_argument("--workers", type=int, default=1, help="the server's worker processes (default: 1)")
+    parser.add_argument(
+        "--directory", type=Path, help="where the database is made (default: the system's for such files)"
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except WrongAnswer as exc:
+        sys.exit(f"\nbench: {exc}")
