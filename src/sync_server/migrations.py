@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
-from sync_server import connections, diagnosis
+from sync_server import connections, diagnosis, steps
 from sync_server.database import sql_directory, with_schema
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -31,17 +31,18 @@ _RACES = (
     pg.DuplicateSchema,
     pg.InternalError_,  # PostgreSQL: "tuple concurrently updated"
 )
-_BOOKKEEPING = """
+_BOOKS = """
 CREATE TABLE IF NOT EXISTS {schema}.migrations (
     version integer PRIMARY KEY,
     name text NOT NULL,
     digest text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
-);
-INSERT INTO {schema}.migrations (version, name, digest) VALUES (0, 'lock', '') ON CONFLICT DO NOTHING
+)
 """
+_LOCK = "INSERT INTO {schema}.migrations (version, name, digest) VALUES (0, 'lock', '') ON CONFLICT DO NOTHING"
 # A migration, and the wait for another process's, may take longer than the role's other statements.
 PATIENCE = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
+_PATIENCE_OF_CONNECTION = "SET statement_timeout = 0"
 
 
 class Migration(NamedTuple):
@@ -74,9 +75,16 @@ def connect(url: str) -> Connection:
         **connections.parameters(url),
     )
     connection.isolation_level = (
-        psycopg.IsolationLevel.READ_COMMITTED
-    )  # what is done is seen after waiting for the lock
+        psycopg.IsolationLevel.SERIALIZABLE  # the other one may be switched off, and takes no changes of the schema
+        if on_cockroachdb(connection)
+        else psycopg.IsolationLevel.READ_COMMITTED  # what is done is seen after waiting for the lock
+    )
     return connection
+
+
+def on_cockroachdb(connection: Connection) -> bool:
+    """Whether the database is CockroachDB, which says so when it is connected to."""
+    return connection.info.parameter_status("crdb_version") is not None
 
 
 @contextmanager
@@ -105,7 +113,8 @@ def migrate(url: str, schema: str = "sync", migrations: list[Migration] | None =
     """Apply what is missing in the database at `url`; the names of what was applied.
 
     All of it is one transaction that first locks a row, so of several processes one applies and the others find it done,
-    and a killed one leaves nothing behind, without session locks, on PostgreSQL and CockroachDB.
+    and a killed one leaves nothing behind, without session locks. On CockroachDB each statement is a transaction of its own,
+    under the same lock, and the next run goes on where a killed one ended (steps.py).
     Raises MigrationError, or psycopg.OperationalError when the database cannot be reached.
     """
     wanted = migrations if migrations is not None else available()
@@ -115,6 +124,8 @@ def migrate(url: str, schema: str = "sync", migrations: list[Migration] | None =
                 with answering(connection):
                     if not _missing(connection, schema, wanted):
                         return []  # no right to create anything is needed where nothing is missing
+                if on_cockroachdb(connection):
+                    return _apply_in_steps(url, connection, schema, wanted)
                 return _apply(connection, schema, wanted)
             except pg.ConnectionTimeout:
                 raise
@@ -152,12 +163,29 @@ def _apply(connection: Connection, schema: str, wanted: list[Migration]) -> list
     check_encoding(connection)
     _keep_books(connection, schema)
     with connection.transaction():
-        connection.execute(PATIENCE)
-        _execute(connection, "SELECT version FROM {schema}.migrations WHERE version = 0 FOR UPDATE", schema)
+        _lock(connection, schema)
         missing = _missing(connection, schema, wanted)
         for migration in missing:
             _run(connection, schema, migration)
     return [migration.name for migration in missing]
+
+
+def _apply_in_steps(url: str, connection: Connection, schema: str, wanted: list[Migration]) -> list[str]:
+    _keep_books(connection, schema)
+    connection.execute(_PATIENCE_OF_CONNECTION)
+    with connect(url) as guard, guard.transaction(force_rollback=True):
+        _lock(guard, schema)
+        missing = _missing(connection, schema, wanted)
+        for migration in missing:
+            with _named(migration):
+                steps.apply(connection, schema, migration)
+    return [migration.name for migration in missing]
+
+
+def _lock(connection: Connection, schema: str) -> None:
+    """Wait for whoever is at it, and keep others out until the end of the transaction."""
+    connection.execute(PATIENCE)
+    _execute(connection, "SELECT version FROM {schema}.migrations WHERE version = 0 FOR UPDATE", schema)
 
 
 def _is_kept(connection: Connection, schema: str) -> bool:
@@ -174,16 +202,24 @@ def _keep_books(connection: Connection, schema: str) -> None:
     exists = connection.execute("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", [schema]).fetchone()
     if not exists:  # IF NOT EXISTS would demand the right to create schemas even where there is one
         _execute(connection, "CREATE SCHEMA IF NOT EXISTS {schema}", schema)
-    _execute(connection, _BOOKKEEPING, schema)
+    _execute(connection, _BOOKS, schema)
+    _execute(connection, _LOCK, schema)
 
 
-def _run(connection: Connection, schema: str, migration: Migration) -> None:
+@contextmanager
+def _named(migration: Migration) -> Iterator[None]:
+    """What goes wrong in the block, but for races, tells the migration's name."""
     try:
-        connection.execute(with_schema(migration.text, schema).encode())
+        yield
     except psycopg.Error as exc:
         if isinstance(exc, _RACES):
             raise
         raise MigrationError(f"{migration.name}: {diagnosis.explain(exc)}") from exc
+
+
+def _run(connection: Connection, schema: str, migration: Migration) -> None:
+    with _named(migration):
+        connection.execute(with_schema(migration.text, schema).encode())
     record = "INSERT INTO {schema}.migrations (version, name, digest) VALUES (%s, %s, %s)"
     _execute(connection, record, schema, migration.version, migration.name, migration.digest)
 

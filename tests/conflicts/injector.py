@@ -25,6 +25,7 @@ Kind = Literal["conflict", "cut before", "cut after"]
 """SQLSTATE 40001 in place of the statement; the connection cut in place of it; done, but the connection cut in place of its
 answer."""
 _SSL, _GSSENC, _CANCEL = 80877103, 80877104, 80877102
+_CHANGES_SCHEMA = re.compile(r"\s*(CREATE|ALTER|DROP)\b", re.IGNORECASE)
 _ANSWERED = {3, 5, 10, 11}
 """Kinds of authentication messages that the client has to answer."""
 ALWAYS = 1 << 30
@@ -42,9 +43,14 @@ class Fault:
 
 
 class Injector:
-    """Stands between a server and its database at `url`; `self.url` leads through it."""
+    """Stands between a server and its database at `url`; `self.url` leads through it.
 
-    def __init__(self, url: str) -> None:
+    `as_cockroachdb`: the database says that it is one, and refuses what CockroachDB may refuse: a change of the schema in a
+    transaction with other statements.
+    """
+
+    def __init__(self, url: str, *, as_cockroachdb: bool = False) -> None:
+        self.as_cockroachdb = as_cockroachdb
         self._upstream = conninfo_to_dict(url)
         self._listening = socket.create_server(("127.0.0.1", 0))
         port = self._listening.getsockname()[1]
@@ -127,7 +133,10 @@ class _Session:
             if kind == "cut before":
                 return
             if kind == "conflict":
-                self._conflict(text)
+                self._fail(text, "40001", "could not serialize access, as a test wants it")
+                continue
+            if self._injector.as_cockroachdb and _changes_schema_among_others(text, self._status):
+                self._fail(text, "0A000", "a schema change among other statements of a transaction")
                 continue
             self._server.sendall(b"".join(_packed(message) for message in exchange))
             answer = self._answer(deliver=kind is None)
@@ -148,6 +157,8 @@ class _Session:
             return False
         while True:
             message = _read(self._server)
+            if message[0] == b"Z" and self._injector.as_cockroachdb:
+                self._client.sendall(_packed((b"S", b"crdb_version\0CockroachDB CCL v23.2.28\0")))
             self._client.sendall(_packed(message))
             if message[0] == b"Z":
                 return True
@@ -199,13 +210,13 @@ class _Session:
             if message[0] == b"Z":
                 return message[1]
 
-    def _conflict(self, text: str) -> None:
+    def _fail(self, text: str, state: str, message: str) -> None:
         within = self._status == b"T"
         if within:
             self._server.sendall(_packed((b"Q", b"ROLLBACK\0")))
             self._answer(deliver=False)
         self._status = b"E" if within and not text.upper().startswith("COMMIT") else b"I"
-        self._say_error("40001", "could not serialize access, as a test wants it")
+        self._say_error(state, message)
 
     def _refuse_in_failed(self, text: str) -> None:
         """As a database does in a transaction that has failed: nothing but its end is taken."""
@@ -238,6 +249,11 @@ def _exactly(source: socket.socket, count: int) -> bytes:
             raise EOFError
         data += piece
     return bytes(data)
+
+
+def _changes_schema_among_others(text: str, status: bytes) -> bool:
+    texts = [part for part in re.sub(r"--[^\n]*", "", text).split(";") if part.strip()]
+    return any(map(_CHANGES_SCHEMA.match, texts)) and (status == b"T" or len(texts) > 1)
 
 
 def _squeezed(text: str) -> str:

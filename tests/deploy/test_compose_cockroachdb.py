@@ -87,6 +87,13 @@ def test_what_makes_the_database_is_sql(cluster: dict[str, Any]) -> None:
         pglast.parse_sql(statement.replace("IF NOT EXISTS ", ""))
 
 
+def test_a_push_fits_into_a_statement(cluster: dict[str, Any]) -> None:
+    (script,) = cluster["services"]["init"]["command"]
+    given = re.search(r"SET CLUSTER SETTING sql.conn.max_read_buffer_message_size = '(\d+)MiB'\"", script)
+    assert given
+    assert int(given[1]) * 1024 * 1024 >= 2 * config.Server().max_body
+
+
 def test_services_have_no_more_rights_than_they_need(cluster: dict[str, Any]) -> None:
     for name, service in cluster["services"].items():
         assert service["cap_drop"] == ["ALL"]

@@ -1,24 +1,29 @@
 """What of SQL the project may use: what CockroachDB 23.2 documents, as PostgreSQL's own parser names it.
 
-It never ran on CockroachDB here, so this list stands for it. Whoever adds to it looks the new thing up in its
-documentation (https://www.cockroachlabs.com/docs/v23.2/…) and names the page.
+It never ran on CockroachDB here, so this list stands for it. Every entry was looked up, in November 2026, in
+
+- its documentation for 23.2: the pages named below are src/current/v23.2/<page>.md in the repository cockroachdb/docs;
+- its lists of functions and operators, which the documentation includes: docs/generated/sql/{functions,aggregates,
+  window_functions,operators}.md in cockroachdb/cockroach, in states of 2018 to 2022. What they list has stayed.
+
+Whoever adds an entry looks it up there and names the page.
 """
 
 # Nodes of the syntax tree, by the page that documents them.
 NODES = {
     "select-clause": """
         SelectStmt ResTarget ColumnRef A_Star Alias SortBy RangeVar RangeSubselect RangeFunction RawStmt WindowDef
-    """,  # RangeFunction: also WITH ORDINALITY, see "table-expressions"
+    """,  # DISTINCT ON, too; WITH ORDINALITY: "sql-feature-support"; frames of windows: "window-functions"
     "joins": "JoinExpr",
-    "select-for-update": "LockingClause",
-    "common-table-expressions": "WithClause CommonTableExpr",
-    "insert": "InsertStmt OnConflictClause InferClause IndexElem ReturningClause",
+    "select-for-update": "LockingClause",  # OF, SKIP LOCKED and NOWAIT, too
+    "common-table-expressions": "WithClause CommonTableExpr",  # MATERIALIZED, too
+    "insert": "InsertStmt OnConflictClause InferClause IndexElem ReturningClause",  # AS alias, DO UPDATE … WHERE
     "update": "UpdateStmt MultiAssignRef",  # UPDATE … FROM, too
     "delete": "DeleteStmt",  # DELETE … USING, too
     "scalar-expressions": """
         A_Expr A_Const BoolExpr CaseExpr CaseWhen CoalesceExpr MinMaxExpr NullTest ParamRef RowExpr SubLink TypeCast TypeName
         FuncCall A_ArrayExpr A_Indirection BooleanTest SQLValueFunction
-    """,
+    """,  # MinMaxExpr: the functions greatest and least, of which CockroachDB's pass over NULL, too
     "sql-constants": "String Integer Boolean Float",
     "create-table": "CreateStmt ColumnDef Constraint",
     "create-index": "IndexStmt",  # and "partial-indexes"
@@ -27,21 +32,37 @@ NODES = {
     "set-vars": "VariableSetStmt VariableShowStmt",
 }
 
-# https://www.cockroachlabs.com/docs/v23.2/functions-and-operators, and window-functions of the same
-FUNCTIONS = set(
-    """
-    bool_or btrim clock_timestamp count extract format_type gen_random_uuid jsonb_each_text jsonb_strip_nulls jsonb_typeof
-    lag length lower max min now octet_length row_number set_config strpos sum unnest upper version has_database_privilege
-    has_schema_privilege has_table_privilege current_database
-    """.split()  # noqa: SIM905 - a list of words
-)
+# By the sections of functions.md, then aggregates.md and window_functions.md. Arrays of several types in one unnest, too.
+FUNCTIONS = {
+    "Comparison functions": "greatest least",
+    "Date and time functions": "clock_timestamp extract now",
+    "ID generation functions": "gen_random_uuid",
+    "JSONB functions": "jsonb_strip_nulls jsonb_typeof",
+    "Set-returning functions": "jsonb_each_text unnest",
+    "String and byte functions": "btrim length lower octet_length strpos upper",
+    "System info functions": "current_database version",
+    "Compatibility functions": "format_type has_database_privilege has_schema_privilege has_table_privilege set_config",
+    "aggregates": "bool_or count max min sum",
+    "windows": "lag row_number",
+}
 
-# https://www.cockroachlabs.com/docs/v23.2/data-types; names as the parser gives them. "integer" is 64 bits wide there.
+# "data-types"; names as the parser gives them. "integer" (int4) is 64 bits wide there. regclass: "oid".
 TYPES = {"bool", "bytea", "int4", "int8", "interval", "jsonb", "numeric", "regclass", "text", "timestamptz", "uuid"}
 
-OPERATORS = {"=", "<>", "<", "<=", ">", ">=", "+", "-", "*", "/", "||", "->", "->>", "@>", "~~"}
+# operators.md and "functions-and-operators". Not "/": of integers it makes a DECIMAL there, and an integer on PostgreSQL.
+# JSONB values can be compared for equality only ("known-limitations"), which the parser does not tell.
+OPERATORS = {"=", "<>", "<", "<=", ">", ">=", "+", "-", "*", "||", "->", "->>", "@>", "~~"}
 
 LOCKS = {"LCS_FORUPDATE"}
 CHANGES_OF_TABLES = {"AT_AddColumn"}
 CONSTRAINTS = {"CONSTR_PRIMARY", "CONSTR_FOREIGN", "CONSTR_UNIQUE", "CONSTR_NOTNULL", "CONSTR_NULL", "CONSTR_DEFAULT"}
 CONSTRAINTS |= {"CONSTR_CHECK"}
+
+# "session-variables"
+SETTINGS = {"statement_timeout", "lock_timeout", "transaction_read_only"}
+
+# "pg-catalog": there, and not empty
+CATALOG = {"pg_attribute", "pg_class", "pg_namespace"}
+
+# names that CockroachDB alone reserves: cockroachdb_extra_reserved_keyword, type_func_name_crdb_extra_keyword of its grammar
+RESERVED = {"family", "index", "nothing"}
