@@ -12,12 +12,14 @@ from litestar.config.compression import CompressionConfig
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath
 from litestar.types import Message, Scope
 
 from sync_server import errors, keys
-from sync_server.accounts.limits import Action, Limits
+from sync_server.accounts.limits import Limits
 from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.routes import ROUTES as ACCOUNT_ROUTES
+from sync_server.accounts.routes import LimitsOf
 from sync_server.accounts.tokens import Device, Tokens
 from sync_server.bodies import client_id
 from sync_server.config import Config
@@ -27,6 +29,7 @@ from sync_server.mail.mailer import Mailer
 from sync_server.realms import Realm, Realms
 from sync_server.receiving import Receiving
 from sync_server.retention.caretaker import Caretaker
+from sync_server.server import Server
 from sync_server.sync.routes import ROUTES as SYNC_ROUTES
 
 _GZIP_LEVEL = 4
@@ -52,7 +55,7 @@ def create_app(
     realms = Realms(config, urls, connections, closed)
     mailer = Mailer(config, realms, server_keys)
     caretaker = Caretaker(config, realms)
-    tokens = Tokens(server_keys)
+    server = Server(config, server_keys, mailer, Passwords(config.server.bcrypt_rounds), Tokens(server_keys))
     receiving = Receiving(config.server.max_body, config.server.body_timeout)
 
     def replace_realms(config: Config, urls: dict[str, str], closed: Collection[str]) -> None:
@@ -72,15 +75,13 @@ def create_app(
 
     return Litestar(
         route_handlers=[greeting, *ACCOUNT_ROUTES, *SYNC_ROUTES],
+        # each asks for the one before, whether it needs it or not: Litestar starts a task for each of those that could be
+        # had at the same time, which takes longer than all that most calls do
         dependencies={
-            "config": _same(config),
-            "keys": _same(server_keys),
-            "mailer": _same(mailer),
-            "passwords": _same(Passwords(config.server.bcrypt_rounds)),
-            "tokens": _same(tokens),
+            "server": Provide(lambda: server, sync_to_thread=False, use_cache=True),
             "realm": Provide(_realm(realms, caretaker), sync_to_thread=False),
-            "device": Provide(_device(tokens), sync_to_thread=False),
-            "limits_of": Provide(_limits_of(server_keys, enabled=config.rate_limits), sync_to_thread=False),
+            "device": Provide(_device, sync_to_thread=False),
+            "limits_of": Provide(_limits_of, sync_to_thread=False),
         },
         middleware=[receiving],
         exception_handlers=errors.HANDLERS,
@@ -106,12 +107,8 @@ async def _allow_every_origin(message: Message, _: Scope) -> None:
         MutableScopeHeaders.from_message(message).setdefault("Access-Control-Allow-Origin", "*")
 
 
-def _same(part: Any) -> Provide:
-    return Provide(lambda: part, sync_to_thread=False, use_cache=True)
-
-
 def _realm(realms: Realms, caretaker: Caretaker) -> Callable[..., Realm]:
-    def realm(realm_name: str) -> Realm:
+    def realm(server: NamedDependency[Server], realm_name: FromPath[str]) -> Realm:  # noqa: ARG001 - see `dependencies`
         found = realms.get(realm_name)
         caretaker.note_use(found)
         return found
@@ -119,24 +116,24 @@ def _realm(realms: Realms, caretaker: Caretaker) -> Callable[..., Realm]:
     return realm
 
 
-def _device(tokens: Tokens) -> Callable[..., Device]:
-    def device(request: Request[Any, Any, Any], realm: NamedDependency[Realm]) -> Device:
-        """The client that the bearer token names, which the path, where it names one, must agree with."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise TokenRejected
-        found = tokens.read("access", realm.name, token.strip())
-        in_path = request.path_params.get("client_id")
-        if in_path is not None and client_id(in_path, "path") != found.client_id:
-            raise ClientMismatch
-        return found
-
-    return device
+def _device(request: Request[Any, Any, Any], server: NamedDependency[Server], realm: NamedDependency[Realm]) -> Device:
+    """The client that the bearer token names, which the path, where it names one, must agree with."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise TokenRejected
+    found = server.tokens.read("access", realm.name, token.strip())
+    in_path = request.path_params.get("client_id")
+    if in_path is not None and client_id(in_path, "path") != found.client_id:
+        raise ClientMismatch
+    return found
 
 
-def _limits_of(server_keys: keys.Keys, *, enabled: bool) -> Callable[..., Callable[[Action, str | None], Limits]]:
-    def limits_of(request: Request[Any, Any, Any]) -> Callable[[Action, str | None], Limits]:
-        address = request.client.host if request.client else ""
-        return lambda action, account: Limits(server_keys, action, address=address, account=account, enabled=enabled)
-
-    return limits_of
+def _limits_of(
+    request: Request[Any, Any, Any],
+    server: NamedDependency[Server],
+    realm: NamedDependency[Realm],  # noqa: ARG001 - see `dependencies`
+) -> LimitsOf:
+    address = request.client.host if request.client else ""
+    return lambda action, account: Limits(
+        server.keys, action, address=address, account=account, enabled=server.config.rate_limits
+    )

@@ -14,13 +14,11 @@ from litestar.params import RawBody
 from sync_server import bodies
 from sync_server.accounts import protocol, registration, resets, sessions, unregistration
 from sync_server.accounts.limits import Action, Limits
-from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.protocol import Done, LoggedIn, Registered, email_key
-from sync_server.accounts.tokens import Device, Tokens
+from sync_server.accounts.tokens import Device
 from sync_server.errors import PinRejected
-from sync_server.keys import Keys
-from sync_server.mail.mailer import Mailer
 from sync_server.realms import Realm
+from sync_server.server import Server
 
 LimitsOf = Callable[[Action, str | None], Limits]
 """The limits of an action for the caller and, where the call names one, an account."""
@@ -33,23 +31,22 @@ _WRONG_PIN_SECONDS = 0.1
 
 @post("/register/{realm_name:str}", status_code=200)
 async def register(
+    server: NamedDependency[Server],
     realm: NamedDependency[Realm],
-    passwords: NamedDependency[Passwords],
     limits_of: NamedDependency[LimitsOf],
     body: RawBody,
 ) -> Registered:
     """Make a user and a client, or add a client to a user."""
     sent = bodies.decode(protocol.REGISTRATION, body)
     making, joining = limits_of("register", None), limits_of("login", email_key(sent.email))
-    return Registered(await registration.register(realm, passwords, making, joining, sent))
+    return Registered(await registration.register(realm, server.passwords, making, joining, sent))
 
 
 @post("/login/{realm_name:str}", status_code=200)
 async def login(
     request: Request[Any, Any, Any],
+    server: NamedDependency[Server],
     realm: NamedDependency[Realm],
-    passwords: NamedDependency[Passwords],
-    tokens: NamedDependency[Tokens],
     limits_of: NamedDependency[LimitsOf],
     body: RawBody,
 ) -> LoggedIn:
@@ -57,40 +54,40 @@ async def login(
     given = sessions.credentials(request.headers.get("authorization"))
     client = protocol.login_client(body)
     limits = limits_of("login", email_key(given.email))
-    return await sessions.login(realm, passwords, tokens, limits, given, client)
+    return await sessions.login(realm, server.passwords, server.tokens, limits, given, client)
 
 
 @post("/login/{realm_name:str}/refreshToken", status_code=200)
 async def refresh_token(
+    server: NamedDependency[Server],
     realm: NamedDependency[Realm],
-    tokens: NamedDependency[Tokens],
     limits_of: NamedDependency[LimitsOf],
     body: RawBody,
 ) -> LoggedIn:
     """New tokens for a refresh token."""
     sent = bodies.decode(protocol.REFRESH, body)
-    return await sessions.refresh(realm, tokens, limits_of("refresh", None), sent.refresh_token)
+    return await sessions.refresh(realm, server.tokens, limits_of("refresh", None), sent.refresh_token)
 
 
 @post("/unregister/{realm_name:str}", status_code=200)
 async def unregister(
+    server: NamedDependency[Server],
     realm: NamedDependency[Realm],
     device: NamedDependency[Device],
-    passwords: NamedDependency[Passwords],
     limits_of: NamedDependency[LimitsOf],
     body: RawBody,
 ) -> Done:
     """Remove the client, or the user with everything stored for them."""
     sent = bodies.decode(protocol.UNREGISTRATION, body)
     limits = limits_of("login", email_key(sent.email))
-    await unregistration.unregister(realm, passwords, limits, device, sent)
+    await unregistration.unregister(realm, server.passwords, limits, device, sent)
     return Done("User and data removed" if sent.delete_remote_data else "Client removed")
 
 
 @post("/password/{realm_name:str}/forgotten", status_code=200)
 async def password_forgotten(
+    server: NamedDependency[Server],
     realm: NamedDependency[Realm],
-    mailer: NamedDependency[Mailer],
     limits_of: NamedDependency[LimitsOf],
     body: RawBody,
 ) -> Done:
@@ -98,16 +95,15 @@ async def password_forgotten(
     begun = time.monotonic()
     email = bodies.decode(protocol.FORGOTTEN, body).email
     await resets.demand(realm, limits_of("forgotten", email_key(email)), email)
-    mailer.wake(realm)
+    server.mailer.wake(realm)
     await asyncio.sleep(begun + _PIN_SECONDS - time.monotonic())
     return Done("If the address is registered, a PIN is on its way to it")
 
 
 @post("/password/{realm_name:str}/change", status_code=200)
 async def password_change(
+    server: NamedDependency[Server],
     realm: NamedDependency[Realm],
-    passwords: NamedDependency[Passwords],
-    keys: NamedDependency[Keys],
     limits_of: NamedDependency[LimitsOf],
     body: RawBody,
 ) -> Done:
@@ -115,7 +111,7 @@ async def password_change(
     begun = time.monotonic()
     sent = bodies.decode(protocol.PASSWORD_CHANGE, body)
     try:
-        await resets.change(realm, passwords, keys, limits_of("change", email_key(sent.email)), sent)
+        await resets.change(realm, server.passwords, server.keys, limits_of("change", email_key(sent.email)), sent)
     except PinRejected:
         await asyncio.sleep(begun + _WRONG_PIN_SECONDS - time.monotonic())
         raise

@@ -13,9 +13,9 @@ from litestar.params import RawBody
 from litestar.response import Stream
 
 from sync_server.accounts.tokens import Device
-from sync_server.config import Config
 from sync_server.database import Tx
 from sync_server.realms import Realm
+from sync_server.server import Server
 from sync_server.sync import aside, crowd, engine, protocol, uploads
 
 log = structlog.get_logger()
@@ -25,18 +25,18 @@ Run = Callable[[Realm, Device, bytes], Awaitable[Response[Any]]]
 
 @post(["/pull/{realm_name:str}", "/pull/{realm_name:str}/{client_id:str}"], status_code=200)
 async def pull(
-    realm: NamedDependency[Realm], device: NamedDependency[Device], config: NamedDependency[Config], body: RawBody
+    realm: NamedDependency[Realm], device: NamedDependency[Device], server: NamedDependency[Server], body: RawBody
 ) -> Response[Any]:
     """Begin a sync: what the device must apply (G2, G6, G7, G9)."""
-    return await _whole_or_part("pull", _pull, realm, device, config, body)
+    return await _whole_or_part("pull", _pull, realm, device, server, body)
 
 
 @post(["/push/{realm_name:str}", "/push/{realm_name:str}/{client_id:str}"], status_code=200)
 async def push(
-    realm: NamedDependency[Realm], device: NamedDependency[Device], config: NamedDependency[Config], body: RawBody
+    realm: NamedDependency[Realm], device: NamedDependency[Device], server: NamedDependency[Server], body: RawBody
 ) -> Response[Any]:
     """Store a device's changes; a push that is not partial ends the sync (G1, G4, G5, G10)."""
-    return await _whole_or_part("push", _push, realm, device, config, body)
+    return await _whole_or_part("push", _push, realm, device, server, body)
 
 
 @post("/cancelSync/{realm_name:str}", status_code=200)
@@ -50,13 +50,13 @@ async def cancel_sync(
 
 
 async def _whole_or_part(
-    call: uploads.Call, run: Run, realm: Realm, device: Device, config: Config, body: bytes
+    call: uploads.Call, run: Run, realm: Realm, device: Device, server: Server, body: bytes
 ) -> Response[Any]:
     """Run the call that the body is, or that it completes as the last part of an upload."""
     part = uploads.read_part(body)
     if part is None:
         return await run(realm, device, body)
-    most = config.server.max_body
+    most = server.config.server.max_body
     whole = await realm.transact(lambda tx: uploads.add(tx, device, call, part, most))
     if whole is None:
         return Response({"code": 206, "message": "Part received, others are missing"}, status_code=206)
