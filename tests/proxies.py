@@ -96,6 +96,11 @@ class Proxy:
         """Reset every connection that is open now; how many there were."""
         return self._run(self._cut())
 
+    def hold(self) -> None:
+        """Let nothing pass any more on the connections that are open now."""
+        for link in list(self._links):
+            link.fate = FREEZE
+
     def __enter__(self) -> Self:
         self._thread.start()
         self._server = self._run(asyncio.start_server(self._accept, "127.0.0.1", self.port))

@@ -15,6 +15,7 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 from sync_server.places import Places
+from sync_server.signs import Signs
 
 ANSWER = 2.0
 """Seconds that a database gets to answer that it has cancelled a statement, before the connection is cut."""
@@ -71,10 +72,14 @@ class Connection(psycopg.AsyncConnection[Any]):
     _waited_in_vain = False
 
     @classmethod
-    async def connect(cls, conninfo: str = "", *, places: Places, **kwargs: Any) -> Connection:  # type: ignore[override]
+    async def connect(  # type: ignore[override]
+        cls, conninfo: str = "", *, places: Places, signs: Signs, **kwargs: Any
+    ) -> Connection:
+        """`signs` are told whether the database answers."""
         await places.reserve()
         try:
-            connection = await super().connect(conninfo, **kwargs)
+            with signs.connecting():
+                connection = await super().connect(conninfo, **kwargs)
         except BaseException:
             places.cancel_reservation()
             raise

@@ -18,9 +18,10 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 from sync_server.breaker import Breaker, NotAnswering
 from sync_server.budget import Budget, Holder, NoTurn
-from sync_server.connections import Connection, ConnectionPool, parameters
+from sync_server.connections import ANSWER, Connection, ConnectionPool, parameters
 from sync_server.database import Tx
 from sync_server.errors import Unavailable
+from sync_server.signs import Signs
 from sync_server.undisturbed import to_the_end
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class Pool(Holder):
         self._timeout = timeout
         self._prepare_threshold = 5 if prepared_statements else None
         self._breaker = Breaker(budget)
+        self._signs = Signs()
         self._pool: ConnectionPool | None = None
         self._closing: set[asyncio.Task[None]] = set()
         budget.enter(self)
@@ -148,12 +150,16 @@ class Pool(Holder):
                 if pool is self._pool:
                     raise PoolTimeout from None
             except PoolTimeout:
-                if time.monotonic() - begun > _SHORTEST * 2:
+                # or it was we who had none to give, because calls take long: others may be served
+                if time.monotonic() - begun > _SHORTEST * 2 and self._signs.silent_since(begun):
                     self._unanswered()
                 raise
 
     async def _put(self, pool: ConnectionPool, connection: Connection) -> None:
-        if connection.was_cut:
+        if connection.usable:
+            self._signs.answers()
+        others_answered = self._signs.answered_since(time.monotonic() - ANSWER)
+        if connection.was_cut and not others_answered:  # else it was this connection that was dead
             self._unanswered()
         if not connection.usable:  # the idle ones may be as dead, and psycopg would replace this one at once
             self._let_go(pool)
@@ -190,6 +196,7 @@ class Pool(Holder):
                 kwargs={
                     **parameters(self._url),
                     "places": self._budget.places,
+                    "signs": self._signs,
                     "autocommit": True,
                     "prepare_threshold": self._prepare_threshold,
                     "application_name": "sync-server",

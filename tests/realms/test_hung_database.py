@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from proxies import BLACK_HOLE, FREEZE, PASS, Mode, Proxy
+from proxies import BLACK_HOLE, FREEZE, PASS, REFUSE, Mode, Proxy, delay
 from realms.conftest import call, look, serving
+from server.operating import free_port
+from sync_server import connections, pools
 from sync_server.connections import ANSWER
 from sync_server.database import Tx
-from sync_server.pools import POOL_TIMEOUT
+from sync_server.errors import Unavailable
 
 TIMEOUT = 1.0
 MARGIN = 1.5
@@ -92,24 +97,132 @@ def test_a_rollback_that_hangs_ends(behind: str, proxy: Proxy) -> None:
     async def work() -> None:
         async with serving({"main": behind}, timeout=TIMEOUT) as realms:
             begun = time.monotonic()
-            with pytest.raises((Fault, Exception)):
+            with pytest.raises(Unavailable):
                 await realms.get("main").transact(hang_in_rollback(proxy, FREEZE))  # type: ignore[arg-type]
             assert time.monotonic() - begun < TIMEOUT + ANSWER + MARGIN
 
     asyncio.run(work())
 
 
-def test_a_database_that_never_answered_is_given_up_after_the_wait_for_a_connection(behind: str, proxy: Proxy) -> None:
+@contextmanager
+def full_backlog() -> Iterator[int]:
+    """A port at which new connections get no answer at all, not even a refusal."""
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=0)) as listening, ExitStack() as waiting:
+        port = listening.getsockname()[1]
+        for _ in range(4):
+            other = waiting.enter_context(closing(socket.socket()))
+            other.settimeout(0)
+            other.connect_ex(("127.0.0.1", port))
+        with pytest.raises(TimeoutError):
+            socket.create_connection(("127.0.0.1", port), 0.1)
+        yield port
+
+
+def test_however_a_database_cannot_be_reached_its_calls_end_and_the_next_ones_end_at_once(
+    behind: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "POOL_TIMEOUT", 2.5)
     proxy.mode = FREEZE
+    with Proxy(("127.0.0.1", proxy.port)) as refusing, full_backlog() as port:
+        refusing.mode = REFUSE
+        urls = {
+            "silent": behind,
+            "silent to TLS": behind.replace("sslmode=disable", "sslmode=require"),
+            "refuses": behind.replace(str(proxy.port), str(refusing.port)),
+            "drops packets": behind.replace(str(proxy.port), str(port)),
+            "port is closed": behind.replace(str(proxy.port), str(free_port())),
+        }
+
+        async def work() -> None:
+            async with serving(urls, timeout=60) as realms:
+                for took in await asyncio.gather(*map(call, realms)):
+                    assert took.refusal is not None
+                    assert 2.4 < took.seconds < 2.5 + MARGIN
+                for took in await asyncio.gather(*map(call, realms)):
+                    assert took.refusal is not None
+                    assert took.seconds < 0.5
+                assert [realm.counts["turned_away"] for realm in realms] == [1] * len(urls)
+
+        asyncio.run(work())
+
+
+def holding(done: asyncio.Event) -> Callable[[Tx], object]:
+    async def work(tx: Tx) -> None:
+        await look(tx)
+        await done.wait()
+
+    return work
+
+
+def test_calls_that_take_long_do_not_make_it_seem_dead(
+    behind: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections are made one after the other, and some fail, so only some of the calls get one in time."""
+    monkeypatch.setattr(pools, "POOL_TIMEOUT", 2.5)
+    made = itertools.count(1)
+    proxy.fate = lambda: delay(0.1) if next(made) % 3 else REFUSE
 
     async def work() -> None:
-        async with serving({"main": behind}, timeout=60) as realms:
-            took = await call(realms.get("main"))
-            assert took.refusal is not None
-            assert took.seconds < POOL_TIMEOUT + MARGIN
-            assert (await call(realms.get("main"))).seconds < 0.5
+        done = asyncio.Event()
+        async with serving({"busy": behind, "other": behind}, connections=16, timeout=30) as realms:
+            calls = [asyncio.create_task(call(realms.get("busy"), holding(done))) for _ in range(16)]
+            short, _ = await asyncio.wait(calls, return_when="FIRST_COMPLETED")
+            assert short.pop().result().refusal is not None, "there was a connection for each: this tests nothing"
+            assert (await call(realms.get("other"))).refusal is None
+            done.set()
+            refused = [took for took in await asyncio.gather(*calls) if took.refusal]
+            assert 0 < len(refused) < len(calls)
+            assert realms.get("other").counts["turned_away"] == 0
 
     asyncio.run(work())
+
+
+def test_a_database_that_makes_no_more_connections_is_served_by_those_that_there_are(
+    behind: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "POOL_TIMEOUT", 2.5)
+    made = itertools.count(1)
+    proxy.fate = lambda: PASS if next(made) == 1 else FREEZE
+
+    async def takes_long(tx: Tx) -> None:
+        await look(tx)
+        await asyncio.sleep(1.0)
+
+    async def work() -> None:
+        async with serving({"busy": behind, "other": behind}, timeout=30) as realms:
+            await call(realms.get("other"))
+            calls = [asyncio.create_task(call(realms.get("busy"), takes_long)) for _ in range(5)]
+            took = await asyncio.gather(*calls)
+            assert any(each.refusal for each in took), "all began in time: this tests nothing"
+            assert (await call(realms.get("other"))).refusal is None
+            assert realms.get("other").counts["turned_away"] == 0
+
+    asyncio.run(work())
+
+
+def test_one_connection_that_is_dead_does_not_make_it_seem_dead(
+    behind: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those that a firewall has forgotten."""
+    for module in (pools, connections):
+        monkeypatch.setattr(module, "ANSWER", 0.5)
+
+    async def work(tx: Tx) -> None:
+        await look(tx)
+        proxy.hold()
+        await look(tx)
+
+    async def calls() -> None:
+        async with serving({"main": behind}, timeout=0.5) as realms:
+            dead = asyncio.create_task(call(realms.get("main"), work))
+            await asyncio.sleep(0.2)
+            while not dead.done():
+                assert (await call(realms.get("main"))).refusal is None
+                await asyncio.sleep(0.02)
+            assert dead.result().refusal is not None
+            assert (await call(realms.get("main"))).refusal is None
+
+    asyncio.run(calls())
 
 
 def test_cancelled_calls_and_the_end_do_not_wait_for_it(behind: str, proxy: Proxy) -> None:
@@ -151,6 +264,6 @@ def test_one_that_hangs_leaves_the_others_their_connections(
             assert worst < 1.0, worst
             refused = [each.result() for each in hung]
             assert all(each.refusal for each in refused)
-            assert max(each.seconds for each in refused) < POOL_TIMEOUT + 3 + ANSWER + MARGIN
+            assert max(each.seconds for each in refused) < pools.POOL_TIMEOUT + 3 + ANSWER + MARGIN
 
     asyncio.run(work())
