@@ -11,6 +11,8 @@ from typing import NamedTuple, cast
 import httptools
 
 _GZIP_LEVEL = 6  # Dart's
+_REST = 15.0
+"""Seconds after which a connection is not used again: the server closes idle ones."""
 
 
 class WrongAnswer(Exception):
@@ -34,31 +36,50 @@ class Answer(NamedTuple):
         return gzip_.decompress(self.body) if self.gzipped else self.body
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """An HTTP connection that is kept open; one call at a time."""
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[Answer] | None = None
-        self._sent = 0.0
-        self._start()
+        self._line: _Line | None = None
 
     async def call(self, request: bytes) -> Answer:
         """Send a request. Raises Refused when the answer has another status than 200, WrongAnswer when it is none."""
-        loop = asyncio.get_running_loop()
-        if self._transport is None or self._transport.is_closing():  # the server closes idle connections
-            await loop.create_connection(lambda: self, "127.0.0.1", self._port)
-            assert self._transport is not None
-        self._answer = loop.create_future()
+        if self._line is not None and not self._line.usable():
+            self.close()
+        if self._line is None:
+            _, self._line = await asyncio.get_running_loop().create_connection(_Line, "127.0.0.1", self._port)
+        return await self._line.call(request)
+
+    def close(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+
+class _Line(asyncio.Protocol):
+    """A connection until it is closed."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[Answer] | None = None
+        self._sent = time.perf_counter()
+        self._start()
+
+    def usable(self) -> bool:
+        resting = time.perf_counter() - self._sent < _REST
+        return resting and self._transport is not None and not self._transport.is_closing()
+
+    def call(self, request: bytes) -> asyncio.Future[Answer]:
+        assert self._transport is not None
+        self._answer = asyncio.get_running_loop().create_future()
         self._sent = time.perf_counter()
         self._transport.write(request)
-        return await self._answer
+        return self._answer
 
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
-            self._transport = None
 
     def _start(self) -> None:
         self._parser = httptools.HttpResponseParser(self)

@@ -4,6 +4,8 @@ them.
 
 from __future__ import annotations
 
+import hashlib
+
 from phone import Phone
 from samples import BYTES, TABLE, Row
 from world import World
@@ -16,7 +18,7 @@ _DAY = 86_400_000
 _OWNER = "sync.users u JOIN sync.clients c ON c.user_id = u.id"
 _IS_OWNER = "c.id = %(client)s::uuid"
 _STAMP = f"%(version)s::bigint * 100000000 + 1 + i / {PUSH}"
-_DATA = f"""'{{"id":"' || i || '","version":%(version)s,"note":"' || rpad(
+_DATA = f"""'{{"id":"' || i || '","version":' || %(version)s::bigint || ',"note":"' || rpad(
     'call mother before noon ' || md5(i::text) || ' bring the invoice ' || md5((i + 1)::text) || ' and the dentist',
     {BYTES - 40} - length(i::text), ' remember the garden, water the plants') || '"}}'"""
 _ROWS = f"""
@@ -57,6 +59,17 @@ def fill(world: World, url: str, phone: Phone, count: int, versions: int = 1, wi
     world.execute(url, _CLOCK, **size)
     world.execute(url, "VACUUM ANALYZE sync.rows, sync.history")
     return int(world.value(url, _TOP, client=phone.client_id))
+
+
+def data(number: int) -> str:
+    """What the row with this number holds when it was filled with one version."""
+    fill, digests = " remember the garden, water the plants" * 8, [_md5(number), _md5(number + 1)]
+    note = f"call mother before noon {digests[0]} bring the invoice {digests[1]} and the dentist{fill}"
+    return f'{{"id":"{number}","version":100,"note":"{note[: BYTES - 40 - len(str(number))]}"}}'
+
+
+def _md5(number: int) -> str:
+    return hashlib.md5(str(number).encode(), usedforsecurity=False).hexdigest()
 
 
 def row(number: int) -> Row:

@@ -63,6 +63,11 @@ class Phone:
     async def send(self, request: bytes) -> Answer:
         return await self._connection.call(request)
 
+    def move(self, connection: Connection) -> None:
+        """Go on over another connection."""
+        self._connection.close()
+        self._connection = connection
+
     def hang_up(self) -> None:
         """Close the connection; the next call opens another."""
         self._connection.close()

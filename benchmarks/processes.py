@@ -31,9 +31,22 @@ class Processes(NamedTuple):
         own = os.times()
         return Cpu(_cpu_of_tree(self.server), _cpu_of_tree(self.postmaster), own.user + own.system)
 
-    def peak_memory(self) -> tuple[int, int]:
-        """Bytes: all of the server's processes, the biggest of PostgreSQL's."""
-        return sum(map(_peak, tree(self.server))), max(map(_peak, tree(self.postmaster)), default=0)
+    def memory(self) -> int:
+        """Bytes that all of the server's processes have in memory."""
+        return sum(_status(pid, "VmRSS") for pid in tree(self.server))
+
+    def biggest(self) -> int:
+        """Bytes that the biggest of the server's processes has in memory."""
+        return max((_status(pid, "VmRSS") for pid in tree(self.server)), default=0)
+
+    def forget_peak(self) -> None:
+        """From now on peak_memory is of what follows."""
+        for pid in tree(self.server):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def peak_memory(self) -> int:
+        """Bytes that the server's processes had in memory at most, since forget_peak()."""
+        return sum(_status(pid, "VmHWM") for pid in tree(self.server))
 
 
 def _cpu_of_tree(pid: int) -> float:
@@ -69,9 +82,9 @@ def _ticks(pid: int, *, ended_children: bool) -> int:
     return sum(map(int, fields[11:15] if ended_children else fields[11:13]))
 
 
-def _peak(pid: int) -> int:
+def _status(pid: int, name: str) -> int:
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)

@@ -48,7 +48,7 @@ def main() -> None:
         postgres.start()
         stack.callback(postgres.stop)
         url = postgres.create_database("server")
-        port, _ = stack.enter_context(started(directory, {REALM: url}, 1, {}))
+        port, _ = stack.enter_context(started(directory, {REALM: url}))
         asyncio.run(_measure(directory, url, port, options.many, options.seconds))
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,10 +37,12 @@ class Server(NamedTuple):
     processes: Processes
     urls: Mapping[str, str]
     """Of the realms' databases."""
+    prefix: str
+    """Keeps the users of cases apart that share a server."""
 
     async def phone(self, user: str, *, new: bool = True, realm: str = REALM) -> Phone:
         """A device that is registered and logged in."""
-        phone = Phone(Connection(self.port), f"{user}@example.com", realm)
+        phone = Phone(Connection(self.port), f"{self.prefix}{user}@example.com", realm)
         await phone.register(new=new)
         return phone
 
@@ -58,12 +60,15 @@ class World:
         self.workers = workers
         self._numbers = itertools.count(1)
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self._stack = ExitStack()
+        self._shared: Server | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Always in the same event loop, so that connections outlive a call."""
         return self._runner.run(asyncio.wait_for(work, _LIMIT))
 
     def close(self) -> None:
+        self._stack.close()
         self._runner.close()
 
     def size(self, full: int, short: int) -> int:
@@ -76,17 +81,23 @@ class World:
         return url
 
     @contextmanager
-    def server(
-        self, realms: Mapping[str, str] | None = None, *, workers: int | None = None, **settings: Any
-    ) -> Iterator[Server]:
-        """A server with a database of its own, or with these realms' URLs. `settings`: those of the section `server`.
+    def server(self, realms: Mapping[str, str] | None = None, *, workers: int | None = None) -> Iterator[Server]:
+        """A server with a database of its own, or with these realms' URLs. In short runs cases share the former.
 
         Raises WrongAnswer when it does not start, or ends with an error.
         """
-        realms = realms or {REALM: self.database()}
+        with ExitStack() as stack:
+            if realms is not None or workers is not None or not self.short:
+                yield self._start(stack, realms or {REALM: self.database()}, workers or self.workers)
+                return
+            if self._shared is None:
+                self._shared = self._start(self._stack, {REALM: self.database()}, self.workers)
+            yield self._shared._replace(prefix=f"case{next(self._numbers)}-")
+
+    def _start(self, stack: ExitStack, realms: Mapping[str, str], workers: int) -> Server:
         home = self.directory / f"server{next(self._numbers)}"
-        with started(home, realms, workers or self.workers, settings) as (port, pid):
-            yield Server(port, Processes(pid, self.postgres.pid or 0), realms)
+        port, pid = stack.enter_context(started(home, realms, workers))
+        return Server(port, Processes(pid, self.postgres.pid or 0), realms, "")
 
     def execute(self, url: str, *statements: str, **parameters: Any) -> None:
         """Run statements on a database, past the server."""
@@ -105,13 +116,11 @@ def now() -> int:
 
 
 @contextmanager
-def started(
-    home: Path, realms: Mapping[str, str], workers: int, settings: Mapping[str, Any]
-) -> Iterator[tuple[int, int]]:
+def started(home: Path, realms: Mapping[str, str], workers: int = 1) -> Iterator[tuple[int, int]]:
     """A server process in the directory `home`; its port and its process id."""
     home.mkdir(exist_ok=True)
     # registering is not measured, so it may be cheap
-    config = {"server": {"bcrypt_rounds": 4, **settings}, "db": {"realms": dict(realms)}}
+    config = {"server": {"bcrypt_rounds": 4}, "db": {"realms": dict(realms)}}
     (home / "config.json").write_text(json.dumps(config))
     log = home / "server.log"
     with log.open("w") as errors:

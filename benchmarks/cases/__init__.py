@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from cases import changes, pull, push, refresh, users
+from cases import bulk, changes, cold, idle, million, pull, push, refresh, users
 from figures import Figure
 from world import World
 
@@ -16,4 +16,8 @@ CASES: dict[str, Callable[[World], Iterable[Figure]]] = {
     "changes": changes.measure,
     "users": users.measure,
     "refresh": refresh.measure,
+    "million": million.measure,
+    "bulk": bulk.measure,
+    "idle": idle.measure,
+    "cold": cold.measure,
 }

@@ -40,12 +40,7 @@ SPACES = {
     "million-100": Space(1_000_000, with_history=10_000),
 }
 """By realm."""
-SMALL = {
-    "thousand": Space(100),
-    "thousand-100": Space(100, versions=3),
-    "million": Space(1000),
-    "million-100": Space(1000, with_history=10),
-}
+SMALL = {"thousand": Space(100), "thousand-100": Space(100, versions=3, with_history=10)}
 
 
 @dataclass

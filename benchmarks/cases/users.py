@@ -12,7 +12,7 @@ import asyncio
 import random
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import checking
@@ -57,7 +57,7 @@ def measure(world: World) -> Iterable[Figure]:
         done = [world.run(saturate(server, users, rounds)) for _ in range(runs + 1)][-runs:]
         rate = statistics.median(rate for rate, _ in done)
         seconds = OPEN_SECONDS if not world.short else 1.0
-        waits = [world.run(_arrive(users, SHARE * rate, seconds, run)) for run in range(world.size(OPEN_RUNS, 1))]
+        waits = [world.run(arrive(users, SHARE * rate, seconds, run)) for run in range(world.size(OPEN_RUNS, 1))]
         world.run(check(server, users))
     yield _saturated(done, count * rounds)
     raw = {"median ms": [statistics.median(taken) for taken in waits], "syncs": [float(len(taken)) for taken in waits]}
@@ -95,8 +95,13 @@ async def saturate(server: Server, users: list[User], rounds: int) -> tuple[floa
     return len(users) * rounds / (time.perf_counter() - begun), server.cpu().since(before)
 
 
-async def _arrive(users: list[User], rate: float, seconds: float, seed: int) -> list[float]:
-    """Syncs begin at random, `rate` a second, each of a user who is at rest; the milliseconds until they are over."""
+async def arrive(
+    users: list[User], rate: float, seconds: float, seed: int, going: Callable[[], bool] = lambda: True
+) -> list[float]:
+    """Syncs begin at random, `rate` a second, each of a user who is at rest; the milliseconds until they are over.
+
+    For so many seconds, or until `going` says no.
+    """
     resting: asyncio.Queue[User] = asyncio.Queue()
     for user in users:
         resting.put_nowait(user)
@@ -111,7 +116,7 @@ async def _arrive(users: list[User], rate: float, seconds: float, seed: int) -> 
     numbers = random.Random(seed)
     begun = due = time.perf_counter()
     tasks = []
-    while (due := due + numbers.expovariate(rate)) < begun + seconds:
+    while (due := due + numbers.expovariate(rate)) < begun + seconds and going():
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         tasks.append(asyncio.create_task(sync(due)))
     await asyncio.gather(*tasks)

@@ -27,6 +27,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module
 
 
+@pytest.mark.timeout(300)
 def test_every_case_gets_right_answers(tmp_path: Path, modules: Any) -> None:
     figures = tmp_path / "figures.json"
     done = bench("--short", "--json", figures, "--directory", tmp_path)
