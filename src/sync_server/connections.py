@@ -30,6 +30,9 @@ _KEEPALIVE = {
 }
 """A machine that is gone without a word is noticed within a minute. What a URL says of these comes first."""
 
+_CANCELLING: set[asyncio.Task[None]] = set()
+"""Requests to cancel a statement, which nobody may wait for any more."""
+
 
 def parameters(url: str) -> dict[str, Any]:
     """What the server adds to the URL of a database."""
@@ -108,8 +111,15 @@ class Connection(psycopg.AsyncConnection[Any]):
         places.vacate(self, line)
 
     async def cancel_safe(self, *, timeout: float = ANSWER) -> None:  # noqa: ASYNC109 - the library's
-        """As psycopg's, which calls this when a task is cancelled, but sooner at its end."""
-        await super().cancel_safe(timeout=min(timeout, ANSWER))
+        """As psycopg's, which calls this when a task is cancelled, but sooner at its end, and not to be cut short.
+
+        The end of an HTTP connection cancels at every await. A request to cancel that is broken off leaves the statement
+        running, and PgBouncer 1.18 ends because of it (its issue 801).
+        """
+        request = asyncio.create_task(super().cancel_safe(timeout=min(timeout, ANSWER)))
+        _CANCELLING.add(request)
+        request.add_done_callback(_CANCELLING.discard)
+        await asyncio.shield(request)
 
     @asynccontextmanager
     async def within(self, seconds: float) -> AsyncIterator[None]:

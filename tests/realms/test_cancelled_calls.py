@@ -7,9 +7,11 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+import psycopg
 import pytest
 
 from realms.conftest import Took, call, look, serving
+from server.databases import count
 from sync_server.database import Tx
 from sync_server.realms import Realm
 
@@ -82,3 +84,33 @@ def test_whatever_a_cancelled_call_waited_for_its_connection_is_put_back(
         assert number > 4, "a connection, a statement, another call, and the return: something did not wait"
 
     asyncio.run(work())
+
+
+def test_what_a_call_had_the_database_do_ends_when_the_call_is_cancelled_however_often(behind: str) -> None:
+    """A request to cancel that is itself broken off leaves the statement waiting, and ends a PgBouncer 1.18."""
+    url = behind
+
+    async def work() -> None:
+        with psycopg.connect(url) as other:
+            other.execute("LOCK TABLE sync.mails IN ACCESS EXCLUSIVE MODE")
+            async with serving({"main": url}, connections=CONNECTIONS, timeout=30) as realms:
+                task = asyncio.create_task(call(realms.get("main")))
+                await until(lambda: waiting(url) == 1)
+                while not task.done():
+                    task.cancel()
+                    await asyncio.sleep(0)
+                await until(lambda: waiting(url) == 0)
+
+    asyncio.run(work())
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not await asyncio.to_thread(holds):  # noqa: ASYNC110 - the database tells nobody
+            await asyncio.sleep(0.02)
+
+
+def waiting(url: str) -> int:
+    """Statements that wait for a lock in this database."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return count(url, query)

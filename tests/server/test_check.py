@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from mail.post_office import Loop, PostOffice
-from postgres import as_role, superuser
+from postgres import as_role, database_of, superuser
 from server.databases import count, role
 from server.operating import Operator, config_with, free_port
 from sync_server import migrations
@@ -62,7 +62,7 @@ def test_it_changes_nothing(operator: Operator, empty_url: str) -> None:
 
 
 def test_several_problems_are_all_told(operator: Operator, empty_url: str) -> None:
-    gone = empty_url.replace("/operated_", "/gone_")
+    gone = empty_url.replace("operated_", "gone_", 1)
     closed = f"postgresql://user:{PASSWORD}@127.0.0.1:{free_port()}/db"
     nobody = as_role(empty_url, "nobody-at-all")
     email = {"smtp": "127.0.0.1", "port": free_port(), "username": "u", "password": PASSWORD, "templates": "no/such"}
@@ -170,8 +170,10 @@ def test_a_role_that_may_not_use_the_tables(operator: Operator, empty_url: str) 
 
 
 def test_a_database_that_takes_no_changes(operator: Operator, empty_url: str) -> None:
-    read_only = f"{empty_url}&options=-c%20default_transaction_read_only%3Don"
-    operator.write(config_with({"default": read_only}))
+    with psycopg.connect(superuser(empty_url), autocommit=True) as connection:
+        name = database_of(empty_url)
+        connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
+    operator.write(config_with({"default": empty_url}))
     assert "takes no changes" in operator.run("check").complaint
     assert "read-only transaction; the URL must lead to the primary" in operator.run("serve", "--port", "0").complaint
 

@@ -15,6 +15,7 @@ import httpx
 import psycopg
 import pytest
 
+from postgres import database_of, superuser
 from server.calls import register
 from server.databases import count
 from server.operating import Operator, config_with, free_port, wait_for
@@ -147,12 +148,12 @@ def test_a_database_that_only_takes_reads_answers_503(operator: Operator, new_da
     standby, whole = new_database(), new_database()
     running = operator.serve(config_with({"standby": standby, "whole": whole}))
     assert register(running.url, "standby").status_code == 200
-    name = standby.partition("?")[0].rpartition("/")[2]
-    with psycopg.connect(standby, autocommit=True) as connection:
+    name, admin = database_of(standby), superuser(standby)
+    with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
         connection.execute(END_OTHERS)
     refused_with_503(register(running.url, "standby", 2))
-    with psycopg.connect(standby, autocommit=True) as connection:
+    with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute("SET default_transaction_read_only = off")
         connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only'.encode())
         connection.execute(END_OTHERS)
