@@ -54,7 +54,7 @@ def create_app(
     server_keys = keys.load(config)
     realms = Realms(config, urls, connections, closed)
     mailer = Mailer(config, realms, server_keys)
-    caretaker = Caretaker(config, realms)
+    caretaker = Caretaker(config, realms, server_keys)
     server = Server(config, server_keys, mailer, Passwords(config.server.bcrypt_rounds), Tokens(server_keys))
     receiving = Receiving(config.server.max_body, config.server.body_timeout)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from sync_server import diagnosis, migrations
+from sync_server import diagnosis, fingerprints, migrations
 from sync_server.config import RealmSettings
 from sync_server.migrations import Connection, MigrationError
 
@@ -28,18 +28,21 @@ class Problem(Exception):
     """The database cannot be used; one line says why and how to mend it."""
 
 
-def check_database(settings: RealmSettings, url: str) -> str:
-    """What there is to say about a realm's database that can be used. Raises Problem. Changes nothing."""
+def check_database(settings: RealmSettings, url: str, fingerprint: str | None) -> str:
+    """What there is to say about a realm's database that can be used. Raises Problem. Changes nothing.
+
+    `fingerprint`: of this server's secrets, if it has any yet.
+    """
     try:
         with migrations.connect(url) as connection, migrations.answering(connection):
-            return _check(connection, settings.schema)
+            return _check(connection, settings.schema, fingerprint)
     except MigrationError as exc:
         raise Problem(f"its schema cannot be brought up to date: {exc}") from exc
     except psycopg.Error as exc:
         raise Problem(f"its database cannot be reached: {diagnosis.explain(exc)}") from exc
 
 
-def _check(connection: Connection, schema: str) -> str:
+def _check(connection: Connection, schema: str, fingerprint: str | None) -> str:
     _check_server(connection)
     missing = migrations.pending(connection, schema)
     if not missing:
@@ -48,13 +51,21 @@ def _check(connection: Connection, schema: str) -> str:
             raise Problem(
                 f"its role may not use {tables}: GRANT SELECT, INSERT, UPDATE, DELETE on it, or use its owner"
             )
-        return "its database answers and is up to date"
+        return f"its database answers and is up to date{_other_secrets(connection, schema, fingerprint)}"
     if connection.execute(_MAY_CREATE, {"schema": schema}).fetchone() == (False,):
         raise Problem(
             f"its role may not make the schema {schema}: GRANT CREATE ON DATABASE … TO it, or run"
             " `sync-server migrate` as the owner of the database"
         )
     return f"its database answers; {', '.join(missing)} will be applied when the server starts"
+
+
+def _other_secrets(connection: Connection, schema: str, fingerprint: str | None) -> str:
+    found = fingerprints.others(connection, schema, fingerprint)
+    if fingerprint is None or not found:
+        return ""
+    said = ", ".join(f"{each.fingerprint} until {each.ago // 60_000} minutes ago" for each in found)
+    return f"; OTHER SECRETS than this server's are used there ({said}): {fingerprints.ADVICE}"
 
 
 def _check_server(connection: Connection) -> None:

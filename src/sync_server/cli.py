@@ -92,9 +92,9 @@ def serve(path: Path, host: str | None, port: int | None, workers: int | None) -
 
 
 def _serve(path: Path, config: Config, hung_up: threading.Event, host: str, port: int, workers: int | None) -> None:
-    keys.load(config)
+    server_keys = keys.load(config)
     listening = serving.listen(host, port)
-    databases, migrating = Databases(), Migrating()
+    databases, migrating = Databases(), Migrating(server_keys.fingerprint)
     try:
         urls = databases.urls(config)
         down = _migrate(config, urls, migrating)
@@ -250,18 +250,22 @@ def check(path: Path) -> None:
     click.echo(f"{path}: valid")
     if advice := keys.advice(config):
         click.echo(f"Secrets: {advice}")
-    problems = [*_check_databases(config), *_check_mail(config)]
+    made = keys.made(config)
+    fingerprint = made.fingerprint if made is not None else None
+    if fingerprint is not None:
+        click.echo(f"Secrets: their fingerprint is {fingerprint}")
+    problems = [*_check_databases(config, fingerprint), *_check_mail(config)]
     click.echo(f"{len(problems)} problem{'' if len(problems) == 1 else 's'} found" if problems else "All is well")
     _end_with(problems)
 
 
-def _check_databases(config: Config) -> list[str]:
+def _check_databases(config: Config, fingerprint: str | None) -> list[str]:
     problems = []
     try:
         with preparing.databases(config, share=True) as (_, urls):
             for name, url in urls.items():
                 try:
-                    click.echo(f"Realm {name}: {checking.check_database(config.db.realms[name], url)}")
+                    click.echo(f"Realm {name}: {checking.check_database(config.db.realms[name], url, fingerprint)}")
                 except Problem as exc:
                     problems.append(f"Realm {name}: {exc}")
     except EmbeddedError as exc:

@@ -7,6 +7,7 @@ import hmac
 import os
 import secrets
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,14 @@ class Keys:
         )
         return hmac.digest(self._general, message.encode(), "sha256")
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells these keys from others. It helps nobody to guess them: to try a secret on a token is a thousand times
+        as fast.
+        """
+        made = hashlib.scrypt(self._general, salt=b"fingerprint of sync-server's secrets", n=2**14, r=8, p=1, dklen=4)
+        return made.hex()
+
 
 _Long = Annotated[str, msgspec.Meta(min_length=_SHORT)]
 
@@ -60,10 +69,21 @@ def advice(config: Config) -> str | None:
 
 def load(config: Config) -> Keys:
     """The keys for `config`; missing ones are made in `<data_dir>/secrets.json`, mode 0600, whoever comes first."""
-    access, refresh = config.server.secret_key, config.server.secret_key_refresh
-    for name, secret in (("secret_key", access), ("secret_key_refresh", refresh)):
+    for name in ("secret_key", "secret_key_refresh"):
+        secret = getattr(config.server, name)
         if secret and len(secret.reveal().encode()) < _SHORT:
             log.warning("weak_secret", key=f"server.{name}", hint=f"use at least {_SHORT} random bytes")
+    return _keys(config)
+
+
+def made(config: Config) -> Keys | None:
+    """The keys for `config`, if nothing has to be made for it."""
+    given = config.server.secret_key and config.server.secret_key_refresh
+    return _keys(config) if given or (config.data_dir / _FILE).exists() else None
+
+
+def _keys(config: Config) -> Keys:
+    access, refresh = config.server.secret_key, config.server.secret_key_refresh
     if access and refresh:
         return Keys(access.reveal(), refresh.reveal())
     stored = _stored(config.data_dir / _FILE)

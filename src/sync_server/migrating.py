@@ -12,7 +12,7 @@ import psycopg
 import structlog
 from psycopg.errors import ConnectionTimeout
 
-from sync_server import adoption, connection_url, diagnosis, migrations
+from sync_server import adoption, connection_url, diagnosis, fingerprints, migrations
 from sync_server.adoption import AdoptionError
 from sync_server.config import Config, RealmSettings
 from sync_server.migrations import MigrationError
@@ -23,10 +23,11 @@ _AT_ONCE = 8
 _LOOK = 0.02
 
 
-def migrate(name: str, settings: RealmSettings, url: str) -> str | None:
-    """Bring a realm's database up to date. None, or one line of what is wrong and how to mend it, without a secret.
+def migrate(name: str, settings: RealmSettings, url: str, fingerprint: str | None = None) -> str | None:
+    """Bring a realm's database up to date, and leave the `fingerprint` of the server's secrets there.
 
-    Raises psycopg's ConnectionTimeout where it does not answer.
+    None, or one line of what is wrong and how to mend it, without a secret. Raises psycopg's ConnectionTimeout where it
+    does not answer.
     """
     try:
         has_old_tables = adoption.concerns(settings, url)
@@ -43,13 +44,17 @@ def migrate(name: str, settings: RealmSettings, url: str) -> str | None:
         return f"its database cannot be reached: {diagnosis.explain(exc)}"
     if applied:
         log.info("migrated", realm=name, migrations=applied)
+    if fingerprint is not None:
+        fingerprints.leave_at_start(name, settings.schema, url, fingerprint)
     return None
 
 
 class Migrating:
     """Brings realms up to date, a few at the same time; what takes long goes on in the background."""
 
-    def __init__(self) -> None:
+    def __init__(self, fingerprint: str | None = None) -> None:
+        """`fingerprint`: of the secrets of the server that the realms are for."""
+        self._fingerprint = fingerprint
         self._under_way: set[tuple[str, str]] = set()
         """Realms and their URLs."""
         self._lock = threading.Lock()
@@ -69,7 +74,7 @@ class Migrating:
         realms that are not done by then count as not well.
         """
         names = list(realms)
-        round_ = _Round(config, urls, self._begin(names, urls))
+        round_ = _Round(config, urls, self._begin(names, urls), self._fingerprint)
         round_.start(min(_AT_ONCE, config.db.max_connections), self._end)
         deadline = time.monotonic() + patience
         while round_.under_way and (time.monotonic() < deadline or (one_at_least and not round_.well)):
@@ -95,12 +100,13 @@ class Migrating:
 class _Round:
     """One try for each of some realms. A server that has not answered for one realm is not asked for another one's sake."""
 
-    def __init__(self, config: Config, urls: dict[str, str], realms: list[str]) -> None:
+    def __init__(self, config: Config, urls: dict[str, str], realms: list[str], fingerprint: str | None) -> None:
         self.problems: dict[str, str] = {}
         self.well = 0
         self._threads: list[threading.Thread] = []
         self._config = config
         self._urls = urls
+        self._fingerprint = fingerprint
         self._waiting = deque(realms)
         self._silent: dict[frozenset[str], str] = {}
 
@@ -136,6 +142,6 @@ class _Round:
         if server in self._silent:
             return self._silent[server]
         try:
-            return migrate(name, self._config.db.realms[name], self._urls[name])
+            return migrate(name, self._config.db.realms[name], self._urls[name], self._fingerprint)
         except ConnectionTimeout as exc:
             return self._silent.setdefault(server, f"its database cannot be reached: {diagnosis.explain(exc)}")

@@ -19,6 +19,7 @@ from retention.conftest import Prune, run
 from sync_server import migrations
 from sync_server.config import Config, Database
 from sync_server.embedded import EmbeddedPostgres
+from sync_server.keys import Keys
 from sync_server.mail import outbox
 from sync_server.realms import Realm, Realms
 from sync_server.retention import caretaker, pruning
@@ -134,7 +135,7 @@ def test_a_realm_that_nobody_uses_is_left_alone_for_most_of_a_day(fresh_url: str
 
     async def due(realm: Realm) -> tuple[float, float]:
         config = Config(Database({}), base=Path("/nonexistent"))
-        keeper = caretaker.Caretaker(config, Realms(config, {}))
+        keeper = caretaker.Caretaker(config, Realms(config, {}), Keys("access", "refresh"))
         keeper.note_use(realm)
         used = keeper.due[realm.name]
         await keeper.visit(realm)

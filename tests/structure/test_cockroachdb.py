@@ -248,7 +248,7 @@ GROWS_AT_ITS_END = {
 """Indexes whose keys only rise. docs/databases.md says with figures why that does not matter."""
 SPREAD = {"users.email_key", "attempts.key", "adopted_users.email_key"}
 """Texts that differ from their first characters on: addresses of people, digests."""
-TINY = {"migrations.version", "chores.name"}
+TINY = {"migrations.version", "chores.name", "fingerprints.fingerprint"}
 """Of tables with a handful of rows."""
 
 

@@ -10,9 +10,11 @@ from typing import NoReturn
 
 import structlog
 
+from sync_server import fingerprints
 from sync_server.config import Config
 from sync_server.database import Tx
 from sync_server.errors import Unavailable
+from sync_server.keys import Keys
 from sync_server.mail import failures, outbox
 from sync_server.realms import Realm, Realms
 from sync_server.retention import pruning
@@ -32,8 +34,9 @@ _LEASE = 900_000
 class Caretaker:
     """Every process of a server has one. The database says whose turn it is; doing the same twice would do no harm."""
 
-    def __init__(self, config: Config, realms: Realms) -> None:
+    def __init__(self, config: Config, realms: Realms, keys: Keys) -> None:
         self._realms = realms
+        self._keys = keys
         self._outbox = config.data_dir / "outbox"
         self._outbox_days = config.email.outbox_days
         self.due: dict[str, float] = {}
@@ -64,6 +67,7 @@ class Caretaker:
         self._used.discard(realm.name)
         self.due[realm.name] = time.monotonic() + _about(_DAY)
         try:
+            await fingerprints.leave(realm, await asyncio.to_thread(lambda: self._keys.fingerprint))
             await prune(realm)
         except Unavailable:
             log.warning("prune_unavailable", realm=realm.name)
