@@ -90,10 +90,30 @@ JOIN (
 WHERE upper(l.operation) <> 'D'
 ORDER BY l.rowguid, l.id DESC;
 
+-- name: settled_line
+-- All lines up to it have been visible for long.
+SELECT coalesce(max(id), 0) AS line FROM public.sync_data WHERE serverdate <= %(settled)s;
+
+-- name: find_newer_contents
+-- Contents of these users' guids that the old server has given to other rows since find_contents, which looked at all lines
+-- up to looked_at. A guid's highest I or U is among the later ones if any is.
+INSERT INTO sync.adopted_contents (rowguid, user_id, tablename)
+SELECT DISTINCT ON (l.rowguid) l.rowguid, l.userid, l.tablename
+FROM public.sync_data l
+WHERE l.id > %(looked_at)s AND upper(l.operation) <> 'D' AND l.rowguid IN (
+    SELECT own.rowguid
+    FROM public.sync_data own
+    JOIN public.sync_data later ON later.rowguid = own.rowguid AND later.id > %(looked_at)s AND upper(later.operation) <> 'D'
+    WHERE own.userid = ANY(%(users)s::uuid[]) AND (later.userid <> own.userid OR later.tablename <> own.tablename)
+)
+ORDER BY l.rowguid, l.id DESC
+ON CONFLICT (rowguid) DO UPDATE SET user_id = excluded.user_id, tablename = excluded.tablename;
+
 -- name: users_with_news
--- Accounts to be taken over, and those for which the old server has done something since.
+-- Accounts to be taken over, and those for which the old server has done something since, unless it has removed them.
 SELECT a.user_id, coalesce(log.lines, 0) AS lines
 FROM sync.adopted_users a
+JOIN public.users o ON o.id = a.user_id
 LEFT JOIN (SELECT userid, count(*) AS lines, max(id) AS last_line FROM public.sync_data GROUP BY userid) log
     ON log.userid = a.user_id
 LEFT JOIN (

@@ -25,13 +25,18 @@ JOIN sync.adopted_users a ON a.user_id = u.id
 WHERE u.id = ANY(%(users)s::uuid[]);
 
 -- name: forget_rows
--- All but those whose content the old server has replaced by another row's since.
+-- Those that the log can make anew. A row whose content the old server has given to another row since, or has lost with another
+-- user's account, is here alone.
 DELETE FROM sync.rows r
-USING sync.users u
-WHERE r.space_id = u.space_id AND u.id = ANY(%(users)s::uuid[]) AND NOT EXISTS (
-    SELECT 1 FROM sync.adopted_contents shared
-    WHERE shared.rowguid::text = lower(r.rowguid) AND (shared.user_id <> u.id OR shared.tablename <> r.tablename)
-);
+USING sync.users u, (
+    SELECT DISTINCT l.userid, l.tablename, l.rowguid::text AS rowguid
+    FROM public.sync_data l
+    JOIN public.data d ON d.rowguid = l.rowguid
+    LEFT JOIN sync.adopted_contents shared ON shared.rowguid = l.rowguid
+    WHERE l.userid = ANY(%(users)s::uuid[])
+        AND (shared.rowguid IS NULL OR shared.user_id = l.userid AND shared.tablename = l.tablename)
+) line
+WHERE u.id = line.userid AND r.space_id = u.space_id AND r.tablename = line.tablename AND lower(r.rowguid) = line.rowguid;
 
 -- name: forget_history
 DELETE FROM sync.history h
@@ -160,8 +165,13 @@ ordered AS (
 ),
 -- the old server knew guids without their case; the content often has the key as the device writes it
 keyed AS (
-    SELECT t.*, d.json::text AS content, CASE
-        WHEN d.json IS NULL OR strpos(d.json::text, '"' || t.rowguid::text || '"') > 0 THEN t.rowguid::text
+    SELECT t.*, u.space_id, d.json::text AS content, CASE
+        WHEN d.json IS NULL THEN coalesce((
+            SELECT min(known.rowguid) FROM sync.rows known
+            WHERE known.space_id = u.space_id AND known.tablename = t.tablename
+                AND known.rowguid IN (t.rowguid::text, upper(t.rowguid::text))
+        ), t.rowguid::text)
+        WHEN strpos(d.json::text, '"' || t.rowguid::text || '"') > 0 THEN t.rowguid::text
         WHEN strpos(d.json::text, '"' || upper(t.rowguid::text) || '"') > 0 THEN upper(t.rowguid::text)
         WHEN jsonb_typeof(d.json) <> 'object' THEN t.rowguid::text
         ELSE coalesce(
@@ -170,24 +180,26 @@ keyed AS (
         )
     END AS wire_guid
     FROM ordered t
+    JOIN sync.users u ON u.id = t.userid
     LEFT JOIN public.data d ON d.rowguid = t.rowguid
 ),
 stored AS (
     INSERT INTO sync.rows
         (space_id, tablename, rowguid, operation, row_data, client_date, rank, stamp, ordinal, client_id)
-    SELECT u.space_id, k.tablename, k.wire_guid, k.operation, CASE WHEN k.operation <> 'D' THEN k.content END,
+    SELECT k.space_id, k.tablename, k.wire_guid, k.operation, CASE WHEN k.operation <> 'D' THEN k.content END,
         k.clientdate, least(k.clientdate, k.serverdate), k.stamp, k.ordinal, k.clientid
     FROM keyed k
-    JOIN sync.users u ON u.id = k.userid
-    ON CONFLICT (space_id, tablename, rowguid) DO NOTHING
+    -- with one that forget_rows has left
+    ON CONFLICT (space_id, tablename, rowguid) DO UPDATE
+    SET operation = excluded.operation, row_data = excluded.row_data, client_date = excluded.client_date,
+        rank = excluded.rank, stamp = excluded.stamp, ordinal = excluded.ordinal, client_id = excluded.client_id
     RETURNING operation
 ),
 -- a tombstone may be pruned some day; what the history says of it brings it back to a device that needs it
 recorded AS (
     INSERT INTO sync.history (space_id, stamp, ordinal, user_id, client_id, tablename, rowguid, operation, client_date)
-    SELECT u.space_id, k.stamp, k.ordinal, k.userid, k.clientid, k.tablename, k.wire_guid, 'D', k.clientdate
+    SELECT k.space_id, k.stamp, k.ordinal, k.userid, k.clientid, k.tablename, k.wire_guid, 'D', k.clientdate
     FROM keyed k
-    JOIN sync.users u ON u.id = k.userid
     WHERE k.operation = 'D'
     ON CONFLICT (space_id, stamp, ordinal) DO NOTHING
     RETURNING 1
@@ -244,7 +256,12 @@ incoming AS (
         CASE WHEN n.operation = 'D' OR jsonb_strip_nulls(d.json) = '{}' THEN 'D' ELSE n.operation END AS operation,
         CASE WHEN n.operation <> 'D' AND jsonb_strip_nulls(d.json) <> '{}' THEN d.json::text END AS row_data,
         n.rowguid, CASE
-            WHEN d.json IS NULL OR strpos(d.json::text, '"' || n.rowguid::text || '"') > 0 THEN n.rowguid::text
+            WHEN d.json IS NULL THEN coalesce((
+                SELECT min(known.rowguid) FROM sync.rows known
+                WHERE known.space_id = u.space_id AND known.tablename = n.tablename
+                    AND known.rowguid IN (n.rowguid::text, upper(n.rowguid::text))
+            ), n.rowguid::text)
+            WHEN strpos(d.json::text, '"' || n.rowguid::text || '"') > 0 THEN n.rowguid::text
             WHEN strpos(d.json::text, '"' || upper(n.rowguid::text) || '"') > 0 THEN upper(n.rowguid::text)
             WHEN jsonb_typeof(d.json) <> 'object' THEN n.rowguid::text
             ELSE coalesce(

@@ -22,7 +22,7 @@ from sync_server.adoption.books import Books
 from sync_server.adoption.old import AdoptionError
 from sync_server.adoption.progress import Progress
 from sync_server.adoption.report import Finding, Report, Totals
-from sync_server.adoption.spaces import take_over
+from sync_server.adoption.spaces import SETTLED, take_over
 from sync_server.config import RealmSettings
 from sync_server.migrations import Connection, MigrationError
 
@@ -79,13 +79,13 @@ def _run(books: Books, realm: str, progress: Progress, *, dry_run: bool) -> Repo
     with _transaction(books):
         books.execute("begin_adoption", id=run_id)
     _note_users(books)
-    _repeat(books, functools.partial(_choose, books))
+    looked_at = _repeat(books, functools.partial(_choose, books))
     news = _repeat(books, functools.partial(books.all, "users_with_news"))
     work = [(user_id, int(lines)) for user_id, lines in news]
     progress.begin(sum(lines for _, lines in work))
     done = Totals()
     for users in _batches(work):
-        taken = _repeat(books, functools.partial(take_over, books, [user_id for user_id, _ in users]))
+        taken = _repeat(books, functools.partial(take_over, books, [user_id for user_id, _ in users], looked_at))
         for name in Totals.__struct_fields__:
             setattr(done, name, getattr(done, name) + getattr(taken, name))
         progress.advance(sum(lines for _, lines in users))
@@ -114,7 +114,8 @@ def _digest(password: str, salt: str) -> str:
     return hashlib.sha256(f"{salt}\0{password}".encode()).hexdigest()
 
 
-def _choose(books: Books) -> None:
+def _choose(books: Books) -> int:
+    """Decide who is taken over, and whose contents are; up to which line of the log."""
     for statement in (
         "follow_addresses",
         "note_addresses",
@@ -125,6 +126,8 @@ def _choose(books: Books) -> None:
         "find_waiting",
     ):
         books.execute(statement)
+    settled: int = books.one("settled_line", settled=books.one("now")["now"] - SETTLED)["line"]
+    return settled
 
 
 def _batches(work: Sequence[tuple[uuid.UUID, int]]) -> Iterator[list[tuple[uuid.UUID, int]]]:

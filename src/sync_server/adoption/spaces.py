@@ -18,11 +18,15 @@ SETTLED = 600_000
 """Milliseconds after which a line of the log that is not visible will not appear any more."""
 
 
-def take_over(books: Books, users: list[UUID]) -> Totals:
-    """Take over these accounts, or what the old server has written of them since."""
+def take_over(books: Books, users: list[UUID], looked_at: int) -> Totals:
+    """Take over these accounts, or what the old server has written of them since.
+
+    `looked_at`: up to this line of the log it is known whose the contents are.
+    """
     now = books.one("now")["now"]
     locked = [user_id for (user_id,) in books.all("lock_adopted_users", users=users)]
     done = Totals(accounts=len(locked), clients=_accounts(books, locked, now))
+    books.execute("find_newer_contents", users=locked, looked_at=looked_at)
     states = books.all("states_of_users", users=locked)
     untouched = [user_id for user_id, is_untouched, _ in states if is_untouched]
     touched = [user_id for user_id, is_untouched, _ in states if not is_untouched]
