@@ -8,47 +8,33 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import comparing
-import machine
+import plots
 import report
 from cases import CASES
 from connection import WrongAnswer
 from figures import Figure
-from sync_server import logs
-from sync_server.embedded import EmbeddedPostgres
-from world import World
+from world import World, made
 
 
 def main() -> None:
     match sys.argv[1:]:
         case ["compare", *arguments]:
             comparing.main(arguments)
+        case ["plots", *arguments]:
+            plots.main(arguments)
         case arguments:
             _run(_options(arguments))
 
 
 def _run(options: argparse.Namespace) -> None:
-    logs.configure()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=options.directory)))
-        document = {"machine": machine.describe(directory), "workers": options.workers, "short": options.short}
-        postgres = EmbeddedPostgres(directory / "postgres")
-        postgres.start()
-        stack.callback(postgres.stop)
-        document["postgres"] = machine.settings(postgres)
-        print(machine.lines(document["machine"], document["postgres"], options.workers), flush=True)
-        world = World(directory, postgres, short=options.short, workers=options.workers)
-        stack.callback(world.close)
+    with made(options.directory, short=options.short, workers=options.workers) as (world, document):
         figures = _measure(world, options.only or list(CASES))
     print("\n" + report.table(figures, judged=not options.short))
     print("\n" + "\n".join(line for figure in figures if (line := report.details(figure))))
@@ -70,7 +56,8 @@ def _measure(world: World, names: Sequence[str]) -> list[Figure]:
 def _options(arguments: Sequence[str]) -> Any:
     parser = argparse.ArgumentParser(
         prog="bench",
-        description="Measure the server beside PostgreSQL alone. `bench compare A.json B.json` shows what changed.",
+        description="Measure the server beside PostgreSQL alone. `bench compare A.json B.json` shows what changed, "
+        "`bench plots` draws how the cost grows.",
     )
     parser.add_argument("--only", nargs="+", choices=CASES, metavar="CASE", help=f"some of: {', '.join(CASES)}")
     parser.add_argument(

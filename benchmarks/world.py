@@ -7,8 +7,10 @@ import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,10 +20,11 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg
 import uvloop
 
+import machine
 from connection import Connection, WrongAnswer
 from phone import REALM, Phone
 from processes import Cpu, Processes
-from sync_server import migrations
+from sync_server import logs, migrations
 from sync_server.embedded import EmbeddedPostgres
 
 T = TypeVar("T")
@@ -74,6 +77,9 @@ class World:
     def size(self, full: int, short: int) -> int:
         return short if self.short else full
 
+    def sizes(self, full: list[int], short: list[int]) -> list[int]:
+        return short if self.short else full
+
     def database(self) -> str:
         """The URL of a fresh database with the server's tables."""
         url = self.postgres.create_database(f"bench{next(self._numbers)}")
@@ -108,6 +114,24 @@ class World:
     def value(self, url: str, query: str, **parameters: Any) -> Any:
         with psycopg.connect(url, autocommit=True) as connection:
             return connection.execute(query.encode(), parameters or None).fetchall()[0][0]
+
+
+@contextmanager
+def made(parent: Path | None, *, short: bool = False, workers: int = 1) -> Iterator[tuple[World, dict[str, Any]]]:
+    """A world in a directory of its own, and what there is to know of the machine, which is also printed."""
+    logs.configure()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=parent)))
+        document: dict[str, Any] = {"machine": machine.describe(directory), "workers": workers, "short": short}
+        postgres = EmbeddedPostgres(directory / "postgres")
+        postgres.start()
+        stack.callback(postgres.stop)
+        document["postgres"] = machine.settings(postgres)
+        print(machine.lines(document["machine"], document["postgres"], workers), flush=True)
+        world = World(directory, postgres, short=short, workers=workers)
+        stack.callback(world.close)
+        yield world, document
 
 
 def now() -> int:

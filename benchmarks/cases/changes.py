@@ -9,7 +9,7 @@ users take turns. Every pull brings just the 10 rows that another device has edi
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -54,11 +54,14 @@ class User:
     pulls: list[float] = field(default_factory=list)
     authentications: list[float] = field(default_factory=list)
     refreshes: list[float] = field(default_factory=list)
+    pushes: list[float] = field(default_factory=list)
 
     async def take_turn(self, turn: int, *, counted: bool) -> None:
         numbers = range(turn * CHANGES, (turn + 1) * CHANGES)
         changed = edited([filling.row(number % self.rows) for number in numbers], f"{turn}", now())
-        checking.pulled(await self.writer.sync(changed), [])
+        await self.writer.refresh()
+        checking.pulled(await self.writer.send(self.writer.pull_request(changed)), [])
+        (pushed,) = await self.writer.push(changed)
         refreshed = await self.follower.refresh()
         pulled = await self.follower.send(self.follower.pull_request())
         checking.pulled(pulled, changed)
@@ -68,17 +71,23 @@ class User:
             self.pulls.append(1000 * pulled.seconds)
             self.authentications.append(1000 * authenticated.seconds)
             self.refreshes.append(1000 * refreshed.seconds)
+            self.pushes.append(1000 * pushed.seconds)
 
 
 def measure(world: World) -> Iterable[Figure]:
     runs, turns, unheeded = world.size(RUNS, 1), world.size(TURNS, 2), world.size(5, 1)
     spaces = SMALL if world.short else SPACES
+    return _figures(take_turns(world, spaces, unheeded, runs * turns), runs)
+
+
+def take_turns(world: World, spaces: Mapping[str, Space], unheeded: int, turns: int) -> list[User]:
+    """Users with these spaces, by realm, who have taken turns; the first ones count for nothing."""
     with world.server({realm: world.database() for realm in spaces}) as server:
         users = [user(world, server, realm, space) for realm, space in spaces.items()]
-        for turn in range(unheeded + runs * turns):
+        for turn in range(unheeded + turns):
             for each in users:
                 world.run(each.take_turn(turn, counted=turn >= unheeded))
-    return _figures(users, runs)
+    return users
 
 
 def user(world: World, server: Server, realm: str, space: Space) -> User:

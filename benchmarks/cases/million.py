@@ -26,7 +26,7 @@ RUNS = 2
 OTHERS = 10
 RATE = 20.0
 """Syncs of the others, a second."""
-SECONDS = 8.0
+SECONDS = 6.0
 """That the others are measured alone, in each run."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import json
 import math
@@ -95,3 +96,38 @@ def test_an_answer_that_is_wrong_ends_the_benchmark(modules: Any) -> None:
     for wrong in (answer[:2], [*answer, answer[2]], answer[::-1], edited, late):
         with pytest.raises(connection.WrongAnswer, match="3 rows"):
             check(wrong)
+
+
+def test_a_big_pull_that_is_wrong_ends_the_benchmark(modules: Any) -> None:
+    checking, connection, filling = (modules(name) for name in ("checking", "connection", "filling"))
+    count = 9000  # several pieces
+
+    def answer(numbers: list[int], end: str = "]}") -> Any:
+        rows = ",".join(
+            f'{{"operation":"I","rowguid":"row-{number}","tablename":"todos","clientdate":1,"rowData":{filling.data(number)}}}'
+            for number in numbers
+        )
+        body = gzip.compress(f'{{"clientId":"x","lastSync":1,"data":[{rows}{end}'.encode(), 1)
+        return connection.Answer(body, gzipped=True, seconds=1.0, first_byte=1.0)
+
+    numbers = list(range(count))
+    checking.filled(answer(numbers), count)
+    for wrong in (answer(numbers[:-1]), answer([*numbers[:5000], *numbers[5001:]]), answer([1, 0, *numbers[2:]])):
+        with pytest.raises(connection.WrongAnswer, match="row"):
+            checking.filled(wrong, count)
+    with pytest.raises(connection.WrongAnswer, match="cut off"):
+        checking.filled(answer(numbers, end=""), count)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_every_curve_can_be_measured(tmp_path: Path) -> None:
+    figures = tmp_path / "curves.json"
+    done = bench("plots", "--short", "--json", figures, "--directory", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    curves = json.loads(figures.read_text())["curves"]
+    assert {curve["name"] for curve in curves} == {"rows", "versions", "push", "users", "rate", "realms", "memory"}
+    values = [
+        value for curve in curves for line in curve["lines"].values() for point in line.values() for value in point
+    ]
+    assert all(map(math.isfinite, values))

@@ -131,5 +131,5 @@ def closure(name: str, extras: set[str]) -> set[str]:
 
 def test_ci_and_the_commands_can_be_executed() -> None:
     assert [
-        name for name in ("start", "test", ".ci/run", ".ci/environment") if not os.access(TOP / name, os.X_OK)
+        name for name in ("start", "test", "bench", ".ci/run", ".ci/environment") if not os.access(TOP / name, os.X_OK)
     ] == []

@@ -85,6 +85,7 @@ def test_the_files_that_it_names_are_there() -> None:
         *re.findall(r"`((?:docs|benchmarks|deploy|src)/[\w./-]+)`", README),
         "deploy/env.example",
         "start",
+        "bench",
         "test",
     ]:
         assert (top / name).exists(), name
