@@ -66,7 +66,7 @@ async def refresh_token(
 ) -> LoggedIn:
     """New tokens for a refresh token."""
     sent = bodies.decode(protocol.REFRESH, body)
-    return await sessions.refresh(realm, server.tokens, limits_of("refresh", None), sent.refresh_token)
+    return await sessions.refresh(realm, server.tokens, lambda: limits_of("refresh", None), sent.refresh_token)
 
 
 @post("/unregister/{realm_name:str}", status_code=200)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -91,50 +92,57 @@ async def _log_in(
     if session is None:
         return None
     device = Device(realm.name, known.user_id, client, *session, token_id=new_id())
-    return _answer(tokens, device, refresh_id)
+    return _answer(tokens.access(device), tokens.refresh(_with_id(device, refresh_id)))
 
 
-async def refresh(realm: Realm, tokens: Tokens, limits: Limits, token: str) -> LoggedIn:
-    """New tokens for a client. Nothing is written unless the refresh token is due for rotation. Raises TokenRejected."""
+async def refresh(realm: Realm, tokens: Tokens, limits_of: Callable[[], Limits], token: str) -> LoggedIn:
+    """New tokens for a client. Nothing is written unless the refresh token is due for rotation. Raises TokenRejected.
+
+    `limits_of` gives the caller's limits, which only a refusal needs.
+    """
     try:
         device = tokens.read("refresh", realm.name, token)
         state = await realm.read(lambda tx: tx.one(_RefreshState, "session_of_refresh", device.parameters))
         if state is None:
             raise TokenRejected
-        refresh_id = await _next_refresh(realm, device, state)
+        following = await _next_refresh(realm, tokens, device, state, token)
     except TokenRejected:
+        limits = limits_of()
         await realm.read(limits.check)
         await realm.transact(lambda tx: limits.record(tx, token))
         raise
     renewed = msgspec.structs.replace(device, sync_number=state.sync_number, token_id=new_id())
-    return _answer(tokens, renewed, refresh_id)
+    return _answer(tokens.access(renewed), following)
 
 
-async def _next_refresh(realm: Realm, device: Device, state: _RefreshState) -> str:
-    """The id of the refresh token that the answer carries.
+async def _next_refresh(realm: Realm, tokens: Tokens, device: Device, state: _RefreshState, token: str) -> str:
+    """The refresh token that the answer carries: `token` itself, which names `device`, unless another one is due.
 
     The present token is replaced every few minutes; the one before stays valid until its successor is used, so a lost
     answer never strands a device. Any other one has been used before its successor was: somebody holds a copy, and the
     session ends for both.
     """
     if device.token_id == state.refresh_previous and state.refresh_id is not None:
-        return state.refresh_id
+        return tokens.refresh(_with_id(device, state.refresh_id))
     if device.token_id != state.refresh_id:
         await realm.transact(lambda tx: tx.execute("end_session", device.parameters))
         raise TokenRejected
     if abs(state.refresh_age) >= ROTATION:
-        rotated = {**device.parameters, "refresh_id": new_id()}
+        new = _with_id(device, new_id())
+        rotated = {**device.parameters, "refresh_id": new.token_id}
         if await realm.transact(lambda tx: tx.execute("rotate_refresh", rotated)):
-            return str(rotated["refresh_id"])
-        return device.token_id  # the same call at the same time has rotated it; this one is the previous now
+            return tokens.refresh(new)
+        return tokens.refresh(device)  # the same call at the same time has rotated it; this one is the previous now
     if state.refresh_previous is not None:
         await realm.transact(lambda tx: tx.execute("forget_previous_refresh", device.parameters))
-    return device.token_id
+    return token  # which is not older than its id, five minutes at most
 
 
-def _answer(tokens: Tokens, device: Device, refresh_id: str) -> LoggedIn:
-    access = tokens.access(device)
-    refresh = tokens.refresh(msgspec.structs.replace(device, token_id=refresh_id))
+def _with_id(device: Device, token_id: str) -> Device:
+    return msgspec.structs.replace(device, token_id=token_id)
+
+
+def _answer(access: str, refresh: str) -> LoggedIn:
     return LoggedIn(
         access_token=access,
         refresh_token=refresh,

@@ -16,6 +16,8 @@ from sync_server.keys import Keys
 ACCESS_SECONDS = 86_400
 REFRESH_SECONDS = 90 * 86_400
 _ALGORITHM = "HS256"
+_MOST_KNOWN = 4096
+"""Of each kind: 4 MiB."""
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -43,11 +45,29 @@ def new_id() -> str:
     return secrets.token_urlsafe(12)
 
 
+class _Known:
+    """The tokens of one kind that were issued or verified last, so that a signature is looked at once."""
+
+    def __init__(self) -> None:
+        self._devices: dict[str, tuple[Device, float]] = {}
+
+    def note(self, token: str, device: Device, expires: float) -> None:
+        if len(self._devices) >= _MOST_KNOWN:
+            del self._devices[next(iter(self._devices))]
+        self._devices[token] = (device, expires)
+
+    def get(self, token: str) -> Device | None:
+        device, expires = self._devices.get(token, (None, 0.0))
+        return device if expires > time.time() else None
+
+
 class Tokens:
     """Issues and reads tokens under the server's keys."""
 
     def __init__(self, keys: Keys) -> None:
         self._secrets = {"access": keys.access, "refresh": keys.refresh}
+        self._known = {"access": _Known(), "refresh": _Known()}
+        self._signing = jwt.PyJWS([_ALGORITHM])
 
     def access(self, device: Device) -> str:
         return self._issue("access", device, ACCESS_SECONDS)
@@ -69,10 +89,18 @@ class Tokens:
             "iat": now,
             "exp": now + seconds,
         }
-        return jwt.encode(claims, self._secrets[kind], algorithm=_ALGORITHM)
+        token = self._signing.encode(msgspec.json.encode(claims), self._secrets[kind], _ALGORITHM)
+        self._known[kind].note(token, device, now + seconds)
+        return token
 
     def read(self, kind: Literal["access", "refresh"], realm: str, token: str) -> Device:
         """The device that a token names. Raises TokenRejected when it is not ours, has expired, or is for something else."""
+        device = self._known[kind].get(token) or self._verify(kind, token)
+        if device.realm != realm:
+            raise TokenRejected
+        return device
+
+    def _verify(self, kind: Literal["access", "refresh"], token: str) -> Device:
         try:
             claims = jwt.decode(
                 token,
@@ -80,10 +108,10 @@ class Tokens:
                 algorithms=[_ALGORITHM],
                 options={"require": ["exp", "iat", "sub", "jti"], "verify_iat": False},
             )
-            if claims["typ"] != kind or claims["realm"] != realm:
+            if claims["typ"] != kind:
                 raise TokenRejected
-            return Device(
-                realm=realm,
+            device = Device(
+                realm=str(claims["realm"]),
                 user_id=UUID(claims["sub"]),
                 client_id=UUID(claims["cid"]),
                 epoch=int(claims["epoch"]),
@@ -93,3 +121,5 @@ class Tokens:
             )
         except (jwt.PyJWTError, KeyError, ValueError, TypeError) as exc:
             raise TokenRejected from exc
+        self._known[kind].note(token, device, float(claims["exp"]))
+        return device
