@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from device import PART, Device, unhindered
-from users import User, at, sync_all
-from wire import Crash, On, Transport, crash_after, crash_before, lose_answer, lose_request, meanwhile
+from server.operating import wait_for
+from users import User, at, look_into, sync_all
+from wire import Crash, On, Server, Transport, crash_after, crash_before, lose_answer, lose_request, meanwhile
 
 
 def titles(device: Device) -> dict[str, str]:
@@ -162,6 +163,38 @@ def test_g2_no_change_passes_a_reader_while_many_devices_push_at_once(user: User
     assert len(reader.state.rows) == 32
     stamps = [line["stamp"] for line in user.history()]
     assert len(set(stamps)) == 32, "two pushes got the same stamp"
+
+
+def test_g2_a_push_that_has_its_stamp_is_not_overtaken_by_another_one(user: User, server: Server) -> None:
+    """What was stamped earlier and committed later would have passed a reader who pulled in between."""
+    slow, quick, reader = user.device(), user.device(), user.device()
+    slow.insert("todos", "1", {"title": "milk"})
+    sync_all(slow, quick, reader)
+    slow.update("todos", "1", {"title": "cream"})
+    quick.insert("todos", "2", {"title": "bread"})
+    with look_into(server.dsn(server.realm)) as connection, ThreadPoolExecutor(2) as threads:
+        with connection.transaction():
+            connection.execute("SELECT 1 FROM sync.rows WHERE space_id = %s FOR UPDATE", (user.space_id,))
+            pushes = [threads.submit(slow.sync)]
+            wait_for(lambda: waiting(user) == 1)
+            pushes.append(threads.submit(quick.sync))
+            wait_for(lambda: waiting(user) == 2 or pushes[1].done())
+            reader.sync()
+        for push in pushes:
+            push.result(20)
+    sync_all(reader, quick)
+    assert titles(reader) == titles(slow) | titles(quick) == {"1": "cream", "2": "bread"}
+
+
+def waiting(user: User) -> int:
+    """Statements of servers that wait for a lock in the user's database."""
+    query = """
+        SELECT count(*) AS waiting FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name = 'sync-server'
+    """
+    count = user.connection.execute(query).fetchall()[0]["waiting"]
+    assert isinstance(count, int)
+    return count
 
 
 # G3
