@@ -186,9 +186,16 @@ WHERE u.id = a.user_id AND o.id = a.user_id AND a.user_id = ANY(%(users)s::uuid[
     AND a.password_digest <> a.taken_password_digest;
 
 -- name: make_clients
--- A client that has synced needs the deletes (first_stamp 0), one that never has, none. Clients that left here stay away.
+-- A client that has synced needs the deletes (first_stamp 0), also one whose first sync was broken off: it may hold rows. One
+-- that never has needs none. Clients that left here stay away.
 INSERT INTO sync.clients (id, user_id, details, session, first_stamp, last_sync)
-SELECT c.clientid, c.userid, coalesce(c.clientdetails::text, ''), %(now)s, CASE WHEN c.lastsync > 0 THEN 0 END, c.lastsync
+SELECT c.clientid, c.userid, coalesce(c.clientdetails::text, ''), %(now)s,
+    CASE
+        WHEN c.lastsync > 0 OR c.syncing IS NOT NULL
+            OR EXISTS (SELECT 1 FROM public.sync_data l WHERE l.userid = c.userid AND l.clientid = c.clientid)
+            THEN 0
+    END,
+    c.lastsync
 FROM public.user_clients c
 JOIN sync.adopted_users a ON a.user_id = c.userid AND a.outcome = 'adopted'
 JOIN sync.users u ON u.id = c.userid
@@ -197,11 +204,12 @@ WHERE c.userid = ANY(%(users)s::uuid[])
 ON CONFLICT (id) DO NOTHING;
 
 -- name: follow_clients
--- Those that first synced with the old server after they had been taken over need the deletes, too.
+-- Those that first synced with the old server, or began to, after they had been taken over need the deletes, too.
 UPDATE sync.clients here
 SET first_stamp = 0
 FROM public.user_clients c
-WHERE here.id = c.clientid AND here.user_id = c.userid AND c.userid = ANY(%(users)s::uuid[]) AND c.lastsync > 0
+WHERE here.id = c.clientid AND here.user_id = c.userid AND c.userid = ANY(%(users)s::uuid[])
+    AND (c.lastsync > 0 OR c.syncing IS NOT NULL)
     AND coalesce(here.first_stamp, 1) > 0
     AND EXISTS (SELECT 1 FROM sync.adopted_clients known WHERE known.client_id = c.clientid AND known.last_sync = 0);
 

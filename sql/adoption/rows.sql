@@ -354,7 +354,7 @@ WITH ahead AS (
     WHERE c.userid = ANY(%(users)s::uuid[]) AND c.lastsync > coalesce(known.last_sync, 0)
 ),
 lifted AS (
-    SELECT r.space_id, r.tablename, r.rowguid,
+    SELECT r.space_id, r.tablename, r.rowguid, r.stamp AS old_stamp, r.ordinal AS old_ordinal,
         row_number() OVER (PARTITION BY r.space_id ORDER BY r.stamp, r.ordinal) AS ordinal
     FROM sync.rows r
     WHERE EXISTS (
@@ -371,6 +371,17 @@ reached AS (
 moved AS (
     UPDATE sync.spaces s SET clock = reached.stamp FROM reached WHERE reached.space_id = s.id RETURNING 1
 ),
+-- the history, from where a pruned tombstone comes back, knows it by its new place, too
+recorded AS (
+    INSERT INTO sync.history (space_id, stamp, ordinal, user_id, client_id, tablename, rowguid, operation, client_date)
+    SELECT h.space_id, reached.stamp, lifted.ordinal, h.user_id, h.client_id, h.tablename, h.rowguid, 'D', h.client_date
+    FROM lifted
+    JOIN reached ON reached.space_id = lifted.space_id
+    JOIN sync.history h
+        ON h.space_id = lifted.space_id AND h.stamp = lifted.old_stamp AND h.ordinal = lifted.old_ordinal
+    WHERE h.operation = 'D'
+    RETURNING 1
+),
 updated AS (
     UPDATE sync.rows r
     SET stamp = reached.stamp, ordinal = lifted.ordinal
@@ -379,7 +390,8 @@ updated AS (
         AND r.rowguid = lifted.rowguid
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM updated) AS sent_again, (SELECT count(*) FROM moved) AS others;
+SELECT (SELECT count(*) FROM updated) AS sent_again,
+    (SELECT count(*) FROM moved) + (SELECT count(*) FROM recorded) AS others;
 
 -- name: settle_lines
 -- An id is handed out some time before its line is visible, so a lower one may still come while lines are young.

@@ -2,10 +2,14 @@
 -- that its locks are short; whoever runs them comes again until nothing is left.
 
 -- name: claim_chore
--- For one process alone until next_run; no row when it is not due yet, or another process has it.
+-- For one process alone until next_run; no row when it is not due yet, or another process has it. Nobody puts it off by a day:
+-- the database's clock was wrong then, and the work is due.
 UPDATE sync.chores
 SET next_run = (extract(epoch FROM now()) * 1000)::bigint + %(lease)s
-WHERE name = %(chore)s AND next_run <= (extract(epoch FROM now()) * 1000)::bigint;
+WHERE name = %(chore)s AND (
+    next_run <= (extract(epoch FROM now()) * 1000)::bigint
+    OR next_run > (extract(epoch FROM now()) * 1000)::bigint + 86400000
+);
 
 -- name: finish_chore
 UPDATE sync.chores SET next_run = (extract(epoch FROM now()) * 1000)::bigint + %(pause)s WHERE name = %(chore)s;

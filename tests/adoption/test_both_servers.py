@@ -14,10 +14,10 @@ from adoption.conftest import NUMBERS, adopt
 from adoption.old_devices import pulled
 from adoption.old_server import OldServer, move
 from conftest import start_server
-from device import Device, wall_clock
+from device import Device, unhindered, wall_clock
 from postgres import Postgres
-from users import at, look_into
-from wire import Wire, new_email
+from users import User, at, look_into
+from wire import Crash, Wire, new_email
 
 HOUR = 3_600_000
 
@@ -206,6 +206,52 @@ def test_a_client_that_first_synced_after_it_was_taken_over_needs_the_deletes(bo
     both.move(first, second)
     second.sync()
     assert second.state.rows == {}
+
+
+def test_a_client_that_was_broken_off_in_its_first_sync_needs_the_deletes(both: Both) -> None:
+    """It has no cursor, and holds rows all the same."""
+    first, second = both.device(), both.device()
+    guid = str(uuid.uuid4())
+    first.insert("todos", guid, {"title": "first"})
+    first.sync()
+    second.step = crash_when_applied
+    assert not second.tries_to_sync()
+    assert title(second, guid) == "first"
+    first.delete("todos", guid)
+    first.sync()
+    adopt(both.url)
+    both.move(first, second)
+    second.step = unhindered
+    second.sync()
+    assert second.state.rows == {}
+
+
+def crash_when_applied(step: str) -> None:
+    if step == "applied":
+        raise Crash
+
+
+def test_a_device_restored_from_a_backup_hears_of_a_pruned_delete_that_got_a_later_place(both: Both) -> None:
+    """The backup is from when the device synced with the old server, past a delete that only this one knew."""
+    here, there = both.device(), both.device()
+    guid = one_row_on(both, here, there)
+    both.move(here)
+    here.delete("todos", guid)
+    here.sync()
+    both.now = wall_clock() + 1000
+    there.sync()
+    backup = there.backup()
+    adopt(both.url)
+    both.move(there)
+    for device in (here, there, here, there):
+        device.sync()
+    assert there.state.rows == {}
+    with look_into(both.url) as connection:
+        User(both.wire.send, "main", connection, both.email).prune_tombstones(2**60)
+    assert both.select("rows") == []
+    there.restore(backup)
+    there.sync()
+    assert there.state.rows == {}
 
 
 def test_a_cursor_of_the_future_hides_nothing(both: Both) -> None:

@@ -126,6 +126,20 @@ def test_an_abandoned_sync_takes_no_place_after_two_minutes(new_user: NewUser) -
 
 
 @pytest.mark.usefixtures("nobody_syncs")
+def test_a_sync_of_the_future_takes_no_place(new_user: NewUser) -> None:
+    """The database's clock was wrong when it began; its device may never come back."""
+    user = new_user("crowded")
+    lost = begin(user)
+    begin(new_user("crowded"))
+    third = new_user("crowded").device()
+    with pytest.raises(Refused):
+        third.pull([])
+    ahead = "UPDATE sync.clients SET sync_started = sync_started + 86400000 WHERE id = %s"
+    user.connection.execute(ahead, (lost.client_id,))
+    third.pull([])
+
+
+@pytest.mark.usefixtures("nobody_syncs")
 def test_a_refusal_for_now_says_when_to_come_again(new_user: NewUser, process: Process) -> None:
     users = [new_user("crowded") for _ in range(3)]
     begin(users[0])

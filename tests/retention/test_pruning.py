@@ -130,6 +130,14 @@ def test_the_work_of_a_process_that_died_is_taken_over(fresh_url: str) -> None:
     assert claim(60_000) == 1
 
 
+def test_work_that_was_put_off_by_a_wrong_clock_is_due(fresh_url: str) -> None:
+    claim = {"chore": "prune", "lease": 2 * DAY}
+    claims = [
+        run(fresh_url, lambda realm: realm.transact(lambda tx: tx.execute("claim_chore", claim))) for _ in range(2)
+    ]
+    assert claims == [1, 1]
+
+
 def test_a_realm_that_nobody_uses_is_left_alone_for_most_of_a_day(fresh_url: str) -> None:
     """Three hundred idle realms are not to be woken every hour."""
 

@@ -45,6 +45,7 @@ class Old:
             ("users", "o", "name"),
             ("users", "o", "language"),
             ("user_clients", "c", "clientdetails"),
+            ("user_clients", "c", "syncing"),
         ):
             if column not in self._columns[table]:
                 stands_for[f"{alias}.{column}"] = "NULL::text"
