@@ -236,7 +236,8 @@ SELECT change FROM sync.kept_aside WHERE id = %(id)s;
 -- Those under way of other clients; one without a sign of life for two minutes is abandoned, and so is one of the future: the
 -- database's clock was wrong then.
 SELECT count(*) FROM sync.clients
-WHERE abs((extract(epoch FROM now()) * 1000)::bigint - sync_started) < %(takeover)s AND id <> %(client_id)s;
+WHERE sync_started > (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s
+    AND sync_started < (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s AND id <> %(client_id)s;
 
 -- name: cancel_sync
 -- A call that was held up and belongs to an earlier sync cancels nothing, nor does one whose token has been revoked (G8).
