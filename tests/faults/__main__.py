@@ -25,12 +25,21 @@ from faults.world import World
 
 SECONDS = 40.0
 """Of a storm."""
-EVERY = 5
-"""Rounds whose seed can be divided by this have a small disk, which gets full."""
+USUAL = 4
+"""Rounds whose seed can be divided by this have PostgreSQL on the usual disk, others on a small one, which gets full."""
 MAIL_LIMIT = 180.0
 """Seconds until the last mail: the longest pause between tries is two minutes."""
 IDLE_LIMIT = 150.0
 """Seconds until no connection is left that nobody uses."""
+
+
+def has_small_disk(seed: int) -> bool:
+    return seed % USUAL != 0
+
+
+def workers(seed: int) -> int:
+    """How many processes serve in the round with this seed."""
+    return 1 + seed % 2
 
 
 class Worlds:
@@ -44,7 +53,9 @@ class Worlds:
         self._tried = False
 
     def of(self, seed: int) -> World:
-        return (self._with_disk() if seed % EVERY == 0 else None) or self.usual
+        world = (self._with_disk() if has_small_disk(seed) else None) or self.usual
+        world.serve_with(workers(seed))
+        return world
 
     @property
     def usual(self) -> World:

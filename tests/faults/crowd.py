@@ -76,7 +76,7 @@ class Phone:
         return Answer(answer.status_code, answer.content)
 
     def _note(self, request: Request, begun: float, ended: float) -> None:
-        covered = sum(silence.covers(begun, ended) for silence in self._world.silences)
+        covered = self._world.away(begun, ended)
         waited = ended - begun - covered
         self._tally.requests += 1
         self._tally.longest_wait = max(self._tally.longest_wait, waited)

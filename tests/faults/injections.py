@@ -32,7 +32,7 @@ class Injection:
     mending: float
     """Seconds that its end takes, about."""
     needs: str = ""
-    """What a world may lack: "clock" or "disk"."""
+    """What a world may lack: "clock", "disk" or "workers"."""
 
 
 ALL: list[Injection] = []
@@ -131,13 +131,23 @@ def server_stopped(world: World, _: random.Random) -> Iterator[None]:
 
 @injection("server hangs (SIGSTOP)", "server")
 def server_hangs(world: World, _: random.Random) -> Iterator[None]:
-    pid = world.process.process.pid
-    with world.silence():
-        send(signal.SIGSTOP, pid)
+    pids = world.server_processes()
+    with world.silence(), world.outage():
+        send(signal.SIGSTOP, *pids)
         try:
             yield
         finally:
-            send(signal.SIGCONT, pid)
+            send(signal.SIGCONT, *reversed(pids))
+
+
+@injection("one of the server's workers killed (SIGKILL)", "server", 1.0, needs="workers")
+def worker_killed(world: World, chance: random.Random) -> Iterator[None]:
+    """The others go on, and the server itself puts another one in its place."""
+    with world.outage():  # for whoever it was serving
+        if workers := world.server_workers():
+            send(signal.SIGKILL, chance.choice(workers))
+        time.sleep(0.2)
+    yield
 
 
 # PostgreSQL.

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from faults.injections import ALL, Injection
@@ -63,21 +63,33 @@ def alone(injections: Sequence[Injection], seed: int) -> Plan:
 
 
 def storm(injections: Sequence[Injection], seed: int, seconds: float) -> Plan:
-    """A mixture: in each layer one after the other, for about so many seconds."""
+    """A mixture: in each layer one after the other, for about so many seconds.
+
+    Storms with successive seeds have about the same number of each injection.
+    """
     chance = random.Random(seed)
     steps = []
     for layer in dict.fromkeys(each.layer for each in injections):
-        choice = [each for each in injections if each.layer == layer]
         elapsed = 0.0
-        while elapsed < seconds:
-            injection = chance.choice(choice)
+        for injection in _dealt([each for each in injections if each.layer == layer], seed):
             step = Step(
                 injection, chance.uniform(0.3, 7), injection.seconds * chance.uniform(0.2, 2), chance.randrange(1 << 30)
             )
             elapsed += step.pause + step.seconds + injection.mending
-            if elapsed < seconds:
-                steps.append(step)
+            if elapsed > seconds:
+                break
+            steps.append(step)
     return Plan(f"storm of {seconds:.0f} s, seed {seed}", steps)
+
+
+def _dealt(injections: Sequence[Injection], seed: int) -> Iterator[Injection]:
+    """Each once, each of them first once among as many successive seeds as there are injections; then half of them again."""
+    round_, first = divmod(seed, len(injections))
+    order = list(injections)
+    random.Random(round_).shuffle(order)
+    yield from order[first:] + order[:first]
+    random.Random(seed).shuffle(order)
+    yield from order[: (len(order) + 1) // 2]
 
 
 def one_by_one(plan: Plan, world: World, recover: Callable[[], None]) -> None:

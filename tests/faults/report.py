@@ -6,9 +6,11 @@ import os
 import platform
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
+from faults.bystander import Seen
 from faults.crowd import Tally
 from faults.injections import ALL
 from faults.runs import RETRIES, Result
@@ -28,6 +30,9 @@ class Report:
     recoveries: list[float] = field(default_factory=list)
     usages: list[Usage] = field(default_factory=list)
     mails: set[str] = field(default_factory=set)
+    bystanders: list[Seen] = field(default_factory=list)
+    several: int = 0
+    """Rounds in which several processes served."""
     at_the_end: str = ""
     broken: str = ""
     """The promise that was not kept, and the plan under which."""
@@ -40,6 +45,8 @@ class Report:
         self.recoveries += result.recoveries
         self.usages += [result.before, result.after]
         self.mails |= result.mails
+        self.bystanders += [result.bystander] if result.bystander else []
+        self.several += result.workers > 1
 
     def __str__(self) -> str:
         minutes = (time.monotonic() - self.begun) / 60
@@ -61,7 +68,7 @@ class Report:
         tally = self.tally
         longest = max(self.recoveries, default=0.0)
         return [
-            ("rounds", len(self.seeds)),
+            ("rounds, of which with two workers", f"{len(self.seeds)}, {self.several}"),
             ("faults injected", self.injected.total()),
             ("syncs that came to their end", tally.syncs),
             ("syncs that failed and were tried again", tally.failed),
@@ -73,6 +80,9 @@ class Report:
             ("mails promised", len(self.mails)),
             ("longest wait of a request", f"{tally.longest_wait:.1f} s"),
             ("longest time from the end of a fault until every device had synced", f"{longest:.1f} s"),
+            ("calls of the bystander, of which failed", f"{sum(each.calls for each in self.bystanders)}, 0"),
+            ("the bystander's p99, in the best and in the worst round", _seconds(each.p99 for each in self.bystanders)),
+            ("its longest wait, likewise", _seconds(each.longest for each in self.bystanders)),
             (
                 "memory of the server at rest, first, highest, last",
                 _figures([usage.rss for usage in self.usages], " MB"),
@@ -84,6 +94,11 @@ class Report:
 
 def _figures(values: list[float] | list[int], unit: str = "") -> str:
     return f"{values[0]:.0f}, {max(values):.0f}, {values[-1]:.0f}{unit}" if values else "none"
+
+
+def _seconds(values: Iterable[float]) -> str:
+    found = sorted(values)
+    return f"{found[0]:.2f} s, {found[-1]:.2f} s" if found else "none"
 
 
 def _table(lines: list[tuple[str, object]]) -> str:

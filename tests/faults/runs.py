@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from faults.bystander import Bystander, Seen
 from faults.crowd import Crowd, Tally
 from faults.forgetful import Forgetful
 from faults.plan import Plan, one_by_one, side_by_side
@@ -34,6 +35,8 @@ class Result:
     """Seconds from the end of a fault until every device had synced."""
     mails: set[str] = field(default_factory=set)
     """Addresses to which a PIN was promised."""
+    bystander: Seen | None = None
+    workers: int = 1
 
     def __str__(self) -> str:
         tally = self.tally
@@ -41,7 +44,7 @@ class Result:
             f"{tally.syncs} syncs, {tally.failed} failed and tried again, {tally.requests} requests, {tally.lost} lost, "
             f"statuses {dict(tally.statuses)}, {tally.acknowledged} changes acknowledged, {len(self.mails)} mails, "
             f"longest wait {tally.longest_wait:.1f} s, recovery {max(self.recoveries):.1f} s, "
-            f"{self.before} -> {self.after}, {dict(self.events)}"
+            f"{self.before} -> {self.after}, {dict(self.events)}, {self.workers} workers, {self.bystander}"
         )
 
 
@@ -58,21 +61,27 @@ def run_storm(world: World, plan: Plan, seed: int) -> Result:
 def _run(world: World, plan: Plan, seed: int, devices: int, execute: Callable[[Callable[[], None]], None]) -> Result:
     recoveries: list[float] = []
     with _telling(plan), ExitStack() as stack:
-        before, events = world.usage(), world.events()
+        events = world.events()
         crowd = stack.enter_context(Crowd(world, seed, users=2, devices=devices))
         forgetful = stack.enter_context(Forgetful(crowd, seed, 4, 1.0))
+        bystander = stack.enter_context(Bystander(world, seed)) if world.well else None
 
         def recover() -> None:
             recoveries.append(crowd.all_have_synced(time.monotonic(), RECOVERY_LIMIT))
 
         recover()
         recoveries.clear()
+        before = world.usage()  # when every process serves
         execute(recover)
         recover()
         crowd.stop()
+        if bystander:
+            bystander.stop()
         after = check(world, crowd, before)
         forgetful.check_queued()
-    result = Result(plan, crowd.tally, before, after, world.events() - events, recoveries, forgetful.promised)
+        seen = bystander.check() if bystander else None
+    events = world.events() - events
+    result = Result(plan, crowd.tally, before, after, events, recoveries, forgetful.promised, seen, world.workers)
     print(plan, result, sep="\n")  # noqa: T201 - pytest shows it when asked to
     return result
 

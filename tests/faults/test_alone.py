@@ -76,7 +76,7 @@ def test_nothing_is_lost_when_the_clock_steps(world: World, seed: int) -> None:
 
 def test_nothing_is_lost_when_the_disk_is_full(tmp_path: Path, seed: int) -> None:
     try:
-        with small_disk(tmp_path / "disk") as disk, World(tmp_path, disk) as world:
+        with small_disk(tmp_path / "disk") as disk, World(tmp_path, disk, bystander=False) as world:
             plan = alone([each for each in ALL if each.needs == "disk"], seed)
             assert met(run_alone(world, plan, seed))
     except NoDisk as exc:

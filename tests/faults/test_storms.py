@@ -12,4 +12,5 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def test_nothing_is_lost_in_a_storm(world: World, seed: int) -> None:
+    world.serve_with(2)
     run_storm(world, storm(available(world), seed, 12), seed)

@@ -12,10 +12,11 @@ from game import rows_of
 from twin import Applied, canonical
 
 GROWTH = 60.0
-"""MB that the server may have more than after its start: buffers, caches, memory that Python keeps."""
+"""MB that each process of the server may have more than after its start: buffers, caches, memory that Python keeps."""
 FILES = 20
-"""Open files that the server may have more than at rest before, beyond its connections to the databases."""
+"""Open files that each may have more than at rest before, beyond its connections to the databases."""
 _REALMS = 2
+"""On the PostgreSQL whose connections are counted."""
 
 
 def check(world: World, crowd: Crowd, before: Usage) -> Usage:
@@ -27,9 +28,9 @@ def check(world: World, crowd: Crowd, before: Usage) -> Usage:
     world.comes_to_rest()
     assert not world.log_faults(), world.log_faults()[:3]
     after = world.usage()
-    assert after.connections <= _REALMS * POOL, "more connections than the server may have"
-    assert after.files <= before.files + _REALMS * POOL + FILES, (before, after)
-    assert after.rss <= before.rss + GROWTH, (before, after)
+    assert after.connections <= _REALMS * POOL * world.workers, "more connections than the server may have"
+    assert after.files <= before.files + (_REALMS * POOL + FILES) * world.workers, (before, after)
+    assert after.rss <= before.rss + GROWTH * world.workers, (before, after)
     return after
 
 

@@ -1,7 +1,8 @@
 """What faults are injected into: a PostgreSQL with fsync, a server process, a mail server, and proxies between them.
 
 devices -- net --> server -- link --> PostgreSQL (realm main)
-                     |  `-----------> PostgreSQL (realm other, a database of its own)
+                   ^ |  |`----------> PostgreSQL (realm other, a database of its own)
+bystander ---------' |  `-----------> another PostgreSQL, which is always well (realm bystander)
                      `--------------> mail server
 """
 
@@ -29,7 +30,9 @@ from proxies import Proxy, address_of, through
 from sync_server.embedded import EmbeddedPostgres
 
 POOL = 3
-"""Connections that the server may have to a database: fewer than there are devices."""
+"""Connections that a process of the server may have: fewer than there are devices."""
+BYSTANDER = "bystander"
+"""The realm whose database is always well."""
 BACKENDS = 40
 """Connections that PostgreSQL takes."""
 DATABASE_TIMEOUT = 2.0
@@ -49,21 +52,28 @@ class Usage:
     """What the server and its database hold."""
 
     rss: float
-    """MB of the server process."""
+    """MB of the server's processes."""
     files: int
     connections: int
 
 
 class World:
-    """Everything in `directory`, running as long as the block lasts. `disk`: a small one for PostgreSQL's data."""
+    """Everything in `directory`, running as long as the block lasts. `disk`: a small one for PostgreSQL's data.
 
-    def __init__(self, directory: Path, disk: Disk | None = None) -> None:
+    `bystander`: whether there is a realm on a PostgreSQL of its own. Without one, the server ends when it is started while
+    the only PostgreSQL is away.
+    """
+
+    def __init__(self, directory: Path, disk: Disk | None = None, *, bystander: bool = True) -> None:
         self.directory, self.disk = directory, disk
         directory.mkdir(exist_ok=True)
         place = disk.directory if disk else directory
         self.postgres = EmbeddedPostgres(place / "postgres", DURABLE | (disk.settings if disk else {}))
+        self.well = EmbeddedPostgres(directory / "well", DURABLE) if bystander else None
         self.clock = clocks.find(directory)
         self.silences: list[Silence] = []
+        self.outages: list[Silence] = []
+        self.workers = 1
         self._stack = ExitStack()
         self.process: Process
         self.urls: dict[str, str] = {}
@@ -78,7 +88,11 @@ class World:
             self.office = PostOffice(stack.enter_context(Loop()))
             self.office.open()
             stack.callback(self.office.close)
-            self.config = self._config({"main": through(self.link, urls["main"]), "other": urls["other"]})
+            self.realms = {"main": through(self.link, urls["main"]), "other": urls["other"]}
+            if self.well is not None:
+                stack.callback(self.well.stop)
+                self.well.start()
+                self.realms[BYSTANDER] = self.well.create_database(BYSTANDER)
             self._start()
             stack.callback(self._end)
             self.net = stack.enter_context(Proxy(("127.0.0.1", self.process.port)))
@@ -88,12 +102,19 @@ class World:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _config(self, urls: dict[str, str]) -> dict[str, Any]:
+    @property
+    def config(self) -> dict[str, Any]:
         return {
-            "server": {"bcrypt_rounds": 4, "grace": GRACE, "body_timeout": 5, "trusted_proxies": ["127.0.0.1"]},
+            "server": {
+                "bcrypt_rounds": 4,
+                "grace": GRACE,
+                "body_timeout": 5,
+                "trusted_proxies": ["127.0.0.1"],
+                "workers": self.workers,
+            },
             "db": {
-                "realms": {name: {"url": url, "history": "full"} for name, url in urls.items()},
-                "max_connections": POOL,
+                "realms": {name: {"url": url, "history": "full"} for name, url in self.realms.items()},
+                "max_connections": POOL * self.workers,
                 "timeout": DATABASE_TIMEOUT,
             },
             "email": {"smtp": "127.0.0.1", "port": self.office.port, "security": "plain", "timeout": 2},
@@ -105,6 +126,8 @@ class World:
             return "libfaketime is not there and cannot be fetched"
         if need == "disk" and self.disk is None:
             return "PostgreSQL's data is not on a disk of its own"
+        if need == "workers" and self.workers == 1:
+            return "the server is one process"
         return None
 
     # The server.
@@ -119,7 +142,32 @@ class World:
 
     def _end(self) -> None:
         if self.process.process.poll() is None:  # else it was not started again, which has been said
-            self.process.stop(signal.SIGKILL)
+            self._stop(signal.SIGKILL)
+
+    def _stop(self, number: signal.Signals) -> int:
+        """As a service manager does: SIGKILL goes to every process, other signals to the first one."""
+        processes = self.server_processes()
+        if number == signal.SIGKILL:
+            send(number, *processes[1:])
+        code = self.process.stop(number, timeout=GRACE + 15)
+        until(lambda: not any(map(is_running, processes)), GRACE + 15, "a process of the server outlives it")
+        return code
+
+    def serve_with(self, workers: int) -> None:
+        """Have so many processes serve."""
+        if workers != self.workers:
+            self._stop(signal.SIGTERM)
+            self.workers = workers
+            self.start_again()
+
+    def server_processes(self) -> list[int]:
+        """The server's processes, the one first that started the others."""
+        first = self.process.process.pid
+        return [first, *(pid for pid in processes() if parent_of(pid) == first)]
+
+    def server_workers(self) -> list[int]:
+        """Those that serve, where there are several."""
+        return [pid for pid in self.server_processes()[1:] if b"spawn_main" in command_of(pid)]
 
     def start_again(self) -> None:
         """Start the server until it stays, as a service manager does: it ends when no realm's database is there."""
@@ -137,11 +185,22 @@ class World:
     @contextmanager
     def stopped(self, number: signal.Signals) -> Iterator[int]:
         """End the server with this signal; its exit code. After the block it is started again."""
-        code = self.process.stop(number, timeout=GRACE + 10)
+        with self.outage():
+            code = self._stop(number)
+            try:
+                yield code
+            finally:
+                self.start_again()
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """In this block nobody can expect an answer of the server."""
+        outage = Silence(time.monotonic())
+        self.outages.append(outage)
         try:
-            yield code
+            yield
         finally:
-            self.start_again()
+            outage.end = time.monotonic()
 
     @contextmanager
     def silence(self) -> Iterator[None]:
@@ -152,6 +211,15 @@ class World:
             yield
         finally:
             silence.end = time.monotonic()
+
+    def away(self, begin: float, end: float) -> float:
+        """For how many of these seconds the server, or the way to it, was stopped, or the server was starting."""
+        times = sorted((max(begin, each.begin), min(end, each.end)) for each in [*self.silences, *self.outages])
+        total, reached = 0.0, begin
+        for since, until_ in times:
+            total += max(0.0, until_ - max(since, reached))
+            reached = max(reached, until_)
+        return total
 
     def log_faults(self) -> list[str]:
         """What must never stand in the server's log."""
@@ -195,14 +263,13 @@ class World:
     # What it holds.
 
     def usage(self) -> Usage:
-        pid = self.process.process.pid
-        status = Path(f"/proc/{pid}/status").read_text()
-        rss = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        pids = self.server_processes()
+        rss = sum(map(memory_of, pids))
         with self.superuser() as connection:
             [(connections,)] = connection.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE usename = 'sync_server'"
             ).fetchall()
-        return Usage(rss / 1024, len(list(Path(f"/proc/{pid}/fd").iterdir())), connections)
+        return Usage(rss, sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids), connections)
 
     def nothing_is_under_way(self) -> bool:
         """No transaction is open and nobody is connected to the server."""
@@ -236,6 +303,23 @@ def parent_of(pid: int) -> int | None:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except (OSError, ValueError):
         return None
+
+
+def command_of(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def is_running(pid: int) -> bool:
+    """A zombie, whose end nobody has asked for, has no command."""
+    return bool(command_of(pid))
+
+
+def memory_of(pid: int) -> float:
+    """MB that a process has for itself, its share of what it has with others included."""
+    sizes = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) for line in sizes.splitlines() if line.startswith("Pss:")) / 1024
 
 
 def send(number: signal.Signals, *pids: int) -> None:
