@@ -80,7 +80,7 @@ def serve(path: Path, host: str | None, port: int | None, workers: int | None) -
     sync-server serve                                        ./config.json, port 3000
     sync-server serve --config /etc/sync.json --workers 4    four processes share the work
     PORT=8080 sync-server serve --host 127.0.0.1             behind a proxy on this machine
-    """  # noqa: D301
+    """  # noqa: D301 - click's mark for lines that are not to be wrapped
     hung_up = signals.note_hangups()
     config = configuration.load(path)
     try:

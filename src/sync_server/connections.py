@@ -88,7 +88,7 @@ class Connection(psycopg.AsyncConnection[Any]):
             raise
         connection._places = places  # noqa: SLF001 - our own
         places.occupy(connection)
-        connection.add_notice_handler(connection._hear)  # noqa: SLF001
+        connection.add_notice_handler(connection._hear)  # noqa: SLF001 - our own
         return connection
 
     def _hear(self, notice: psycopg.errors.Diagnostic) -> None:

@@ -93,7 +93,7 @@ class Pool(Holder):
             except _LOST as exc:
                 self._look_at(exc, attempt)
             self.counts["retried"] += 1
-            pause = random.uniform(0.5, 1.0) * min(1.0, 0.01 * 2**attempt)  # noqa: S311
+            pause = random.uniform(0.5, 1.0) * min(1.0, 0.01 * 2**attempt)  # noqa: S311 - no secret
             if attempt == ATTEMPTS - 1 or time.monotonic() + pause > last_try:
                 break
             await asyncio.sleep(pause)

@@ -88,7 +88,7 @@ def test_idle_realms_hold_neither_connections_nor_tasks(
             assert realms.budget.places.taken == BUDGET
             assert len(asyncio.all_tasks()) > 1
             async with asyncio.timeout(5):
-                while realms.budget.places.taken or len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110
+                while realms.budget.places.taken or len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - nothing else tells
                     await asyncio.sleep(0.05)
             assert (await call(realms.get("realm0"))).refusal is None
 
@@ -164,7 +164,7 @@ def test_a_realm_that_was_removed_and_its_connections_end_together(
             realms.replace(config, {"kept": urls["kept"]}, frozenset())
             assert (await under_way).refusal is None
             async with asyncio.timeout(3):
-                while realms.budget.places.taken or realms.budget.holders > 1:  # noqa: ASYNC110
+                while realms.budget.places.taken or realms.budget.holders > 1:  # noqa: ASYNC110 - nothing else tells
                     await asyncio.sleep(0.05)
 
     asyncio.run(work())

@@ -48,7 +48,8 @@ def use_an_old_refresh_token(world: World) -> None:
     age = "UPDATE sync.clients SET refresh_issued = refresh_issued - %s WHERE id = %s"
     world.user.connection.execute(age, (ROTATION, phone.client_id))
     for _ in range(2):  # the first gets a new one, which the second uses
-        phone._keep_tokens(phone.call(f"/login/{phone.realm}/refreshToken", {"refreshToken": phone.state.refresh}))  # noqa: SLF001
+        answer = phone.call(f"/login/{phone.realm}/refreshToken", {"refreshToken": phone.state.refresh})
+        phone._keep_tokens(answer)  # noqa: SLF001 - as the app does
     assert phone.state.refresh != old
     with pytest.raises(Unauthorized):
         phone.call(f"/login/{phone.realm}/refreshToken", {"refreshToken": old})

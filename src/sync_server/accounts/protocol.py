@@ -63,9 +63,9 @@ class LoggedIn(msgspec.Struct):
     expires_in: int
     expires_on: int
     """Milliseconds since the epoch."""
-    accessToken: str  # noqa: N815
-    refreshToken: str  # noqa: N815
-    token_type: str = "Bearer"  # noqa: S105
+    accessToken: str  # noqa: N815 - as on the wire
+    refreshToken: str  # noqa: N815 - as on the wire
+    token_type: str = "Bearer"  # noqa: S105 - no secret
 
 
 class Unregistration(msgspec.Struct, rename="camel"):

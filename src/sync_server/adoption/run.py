@@ -168,7 +168,7 @@ def _repeat(books: Books, work: Callable[[], T]) -> T:
         except _CONFLICTS:
             if attempt == _ATTEMPTS - 1:
                 raise
-            time.sleep(random.uniform(0.5, 1.0) * min(2.0, 0.02 * 2**attempt))  # noqa: S311
+            time.sleep(random.uniform(0.5, 1.0) * min(2.0, 0.02 * 2**attempt))  # noqa: S311 - no secret
     raise AssertionError
 
 

@@ -57,7 +57,7 @@ class Mailer:
                 self._under_way[courier].cancel()
         new = [realm for realm in realms if realm not in self._couriers]
         for realm in new:
-            self._start(self._new(realm), random.uniform(0, _SPREAD * len(new)))  # noqa: S311
+            self._start(self._new(realm), random.uniform(0, _SPREAD * len(new)))  # noqa: S311 - no secret
 
     def _new(self, realm: Realm) -> Courier:
         self._couriers[realm] = Courier(self._config, realm, self._writer, self._pace)

@@ -21,7 +21,7 @@ class Pace(NamedTuple):
     def after(self, failures: int) -> float:
         """The pause after so many failures in a row, with a random part, so that processes do not try in step."""
         doublings = min(failures - 1, 30)
-        return float(min(self.longest, self.first * 2**doublings)) * random.uniform(0.75, 1.25)  # noqa: S311
+        return float(min(self.longest, self.first * 2**doublings)) * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
 
 
 PACE = Pace()

@@ -94,4 +94,4 @@ async def _finished(tx: Tx) -> None:
 
 def _about(seconds: float) -> float:
     """So that processes do not do their work in step."""
-    return seconds * random.uniform(0.75, 1.25)  # noqa: S311
+    return seconds * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
