@@ -125,3 +125,20 @@ def test_a_server_behind_nohup_outlives_its_terminal(operator: Operator, empty_u
     time.sleep(1)
     assert register(running.url).status_code == 200
     assert running.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_it_is_still_being_imported_ends_it_without_a_word(number: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "sync_server", "--version"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    imported = iter(process.stderr.readline, "")
+    assert any(line.rstrip().endswith(" click") for line in imported), "one of the first"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (-number, "")
+    assert [line for line in err.splitlines() if not line.startswith("import time:")] == []
