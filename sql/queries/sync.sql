@@ -37,43 +37,97 @@ ON CONFLICT (space_id, tablename, rowguid) DO NOTHING;
 -- name: plan_by_index
 -- For pages of a long pull, until the end of the transaction: walk the index rows_by_stamp. Where PostgreSQL expects far fewer
 -- rows in the space than there are (its statistics are of other spaces, or none yet), it would rather fetch and sort all that
--- is left of the space for every page.
-SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan', 'off', true);
+-- is left of the space for every page, and compare each row with each pending one.
+SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan', 'off', true),
+    set_config('enable_nestloop', 'off', true);
 
 -- name: page_of_pull
--- Versions in the order in which they became durable; wanted says whether the device must apply one. It must not apply
+-- Versions in the order in which they became durable, as the lines of a pull's answer. Passed over is what the device must not
+-- apply:
 --   a row pending on the device whose stored version is its own (it will push it again), or older than the device's edit
 --   (which will win);
 --   a tombstone from before the device's first pull, unless the row is pending on it (G6).
 -- A page ends at a number of versions or bytes, whichever comes first, and has at least one version; the length of a text is
--- known without reading it.
-SELECT operation, rowguid, tablename, client_date AS clientdate, stamp AS serverdate, client_id::text AS clientid,
-    CASE WHEN wanted THEN row_data END AS row_data, ordinal, wanted, bytes_so_far
-FROM (
-    SELECT judged.*, (sum(bytes) OVER (ORDER BY stamp, ordinal))::bigint AS bytes_so_far
+-- known without reading it. Where it ends so, stamp and ordinal are its last version's; the last page has no ordinal.
+WITH bounds AS (
+    SELECT %(space_id)s::uuid AS space_id, %(to)s::bigint AS "to", %(first_stamp)s::bigint AS first_stamp
+),
+page AS (
+    SELECT *
     FROM (
-        SELECT r.*,
-            CASE
-                WHEN pending.rowguid IS NOT NULL
-                    THEN r.client_id <> %(client_id)s AND pending.client_date <= r.rank
-                ELSE r.operation <> 'D' OR r.stamp > %(first_stamp)s
-            END AS wanted,
-            coalesce(octet_length(r.row_data), 0) AS bytes
+        SELECT judged.*, (sum(bytes) OVER so_far)::bigint AS bytes_so_far, row_number() OVER so_far AS number
         FROM (
-            SELECT *
-            FROM sync.rows
-            WHERE space_id = %(space_id)s AND stamp <= %(to)s
-                AND (stamp, ordinal) > (%(after_stamp)s, %(after_ordinal)s)
-            ORDER BY stamp, ordinal
-            LIMIT %(rows)s
-        ) r
-        LEFT JOIN unnest(%(tablenames)b::text[], %(rowguids)b::text[], %(client_dates)b::bigint[])
-            AS pending (tablename, rowguid, client_date)
-            ON pending.tablename = r.tablename AND pending.rowguid = r.rowguid
-    ) judged
-) page
-WHERE bytes_so_far - bytes < %(bytes)s
-ORDER BY stamp, ordinal;
+            SELECT r.*,
+                CASE
+                    WHEN pending.rowguid IS NOT NULL
+                        THEN r.client_id <> %(client_id)s AND pending.client_date <= r.rank
+                    ELSE r.operation <> 'D' OR r.stamp > (SELECT first_stamp FROM bounds)
+                END AS wanted,
+                coalesce(octet_length(r.row_data), 0) AS bytes
+            FROM (
+                SELECT *
+                FROM sync.rows
+                WHERE space_id = (SELECT space_id FROM bounds) AND stamp <= (SELECT "to" FROM bounds)
+                    AND (stamp, ordinal) > (%(after_stamp)s, %(after_ordinal)s)
+                ORDER BY stamp, ordinal
+                LIMIT %(rows)s
+            ) r
+            LEFT JOIN unnest(%(tablenames)b::text[], %(rowguids)b::text[], %(client_dates)b::bigint[])
+                AS pending (tablename, rowguid, client_date)
+                ON pending.tablename = r.tablename AND pending.rowguid = r.rowguid
+        ) judged
+        WINDOW so_far AS (ORDER BY stamp, ordinal ROWS UNBOUNDED PRECEDING)
+    ) sized
+    WHERE bytes_so_far - bytes < %(bytes)s
+)
+SELECT (SELECT space_id FROM bounds) AS space_id, (SELECT "to" FROM bounds) AS "to",
+    (SELECT first_stamp FROM bounds) AS first_stamp,
+    convert_to(
+        string_agg(
+            concat(
+                '{"operation":"', operation, '","rowguid":', to_json(rowguid)::text,
+                ',"tablename":', to_json(tablename)::text, ',"clientdate":', client_date::text,
+                ',"serverdate":', stamp::text, ',"clientid":"', client_id::text,
+                '","rowData":', coalesce(row_data, 'null'), '}'
+            ),
+            ',' ORDER BY stamp, ordinal
+        ) FILTER (WHERE wanted),
+        'UTF8'
+    ) AS lines,
+    max(stamp) AS stamp,
+    max(CASE WHEN bytes_so_far >= %(bytes)s OR number = %(rows)s THEN ordinal END) AS ordinal
+FROM page;
+
+-- name: begin_pull
+-- Begins a sync in one statement: nothing comes back where that takes more, or must be refused. The page is of the same snapshot as
+-- the clock, so every version up to it is there. A client of which another call has just changed the row is looked at as
+-- it is then; the space is not, and need not be: a clock that a push is just moving on is one that this pull need not see.
+-- acknowledged: what the device has heard of, which decides what may be pruned. last_error is of the latest one.
+-- with the rest of page_of_pull
+WITH bounds AS (
+    UPDATE sync.clients c
+    SET sync_number = c.sync_number + 1, sync_from = %(from_)s, sync_to = s.clock,
+        sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s,
+        first_stamp = coalesce(c.first_stamp, s.clock), acknowledged = least(%(from_)s::bigint, s.clock), last_error = NULL
+    FROM sync.users u
+    JOIN sync.spaces s ON s.id = u.space_id
+    WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
+        AND u.id = c.user_id AND u.token_epoch = %(epoch)s AND u.active
+        AND (
+            c.sync_to IS NULL OR c.sync_started IS NULL
+            OR c.sync_started <= (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s
+            OR c.sync_started >= (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s
+        )
+        AND (c.first_stamp IS NULL OR %(from_)s >= s.pruned)
+        AND %(most)s > (
+            SELECT count(*) FROM sync.clients other
+            WHERE other.sync_started > (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s
+                AND other.sync_started < (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s
+                AND other.id <> %(client_id)s
+        )
+    RETURNING s.id AS space_id, c.sync_to AS "to", c.first_stamp
+)
+SELECT * FROM bounds;
 
 -- name: client_of_push
 SELECT u.space_id, c.sync_number, c.sync_from, c.sync_to, c.sync_token, c.push_digest, c.push_answer
@@ -85,26 +139,59 @@ FOR UPDATE OF c;
 
 -- name: lock_space
 -- Pushes of one space run one after the other, so stamps become visible in the order in which they are handed out (G2).
--- now is the database's time, the same for every server: ranks, which are bounded by it, must compare (G4).
-SELECT clock, (extract(epoch FROM now()) * 1000)::bigint AS now FROM sync.spaces WHERE id = %(space_id)s FOR UPDATE;
+SELECT 1 FROM sync.spaces WHERE id = %(space_id)s FOR UPDATE;
 
--- name: store_changes
--- The rule of a push, for all its changes at once. verdict:
+-- name: push_changes
+-- A push in one statement. It does nothing and says so where the call belongs to no sync under way, or where the statement's
+-- snapshot may be older than the lock on the space: then another push has moved the clock, or tombstones have been pruned,
+-- between the two, and what is stored must be looked at anew (G2, G4). Every change of a space's rows moves its clock under
+-- this lock, so where clock and pruned are the same in the snapshot and under the lock, so are the rows. Locks: the client,
+-- then the space; without changes not the space.
+-- Stored versions are looked up one by one (OFFSET 0 leaves PostgreSQL no other way): a plan that it made and kept while there
+-- were few rows would read all of them.
+-- verdict:
 --   new    no version is stored
 --   same   the client's own version, pushed again (G5)
 --   seen   the client's own, or one that it had seen when it pulled: the edit follows it
 --   won    unseen on both sides, and the later date wins (G4); the stored version is kept in overridden
 --   lost   unseen on both sides; the incoming version is kept in overridden, unless it says the same as the stored one
 -- Later versions always rank higher, whatever the devices' clocks say, so what lost once never wins later.
-WITH incoming AS (
-    SELECT tablename, rowguid, operation, client_date, row_data, ordinal
+-- now is the database's time, the same for every server: ranks, which are bounded by it, must compare (G4).
+WITH client AS (
+    SELECT u.space_id, c.sync_from, c.sync_to
+    FROM sync.clients c
+    JOIN sync.users u ON u.id = c.user_id
+    WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
+        AND u.token_epoch = %(epoch)s AND u.active
+        AND c.sync_from IS NOT NULL AND c.sync_to IS NOT NULL
+        AND (c.sync_token = %(token_id)s OR c.sync_number = %(sync_number)s)
+    FOR UPDATE OF c
+),
+incoming AS (
+    SELECT tablename, rowguid, operation, coalesce(client_date, (extract(epoch FROM now()) * 1000)::bigint) AS client_date,
+        row_data, ordinal
     FROM unnest(%(tablenames)b::text[], %(rowguids)b::text[], %(operations)b::text[], %(client_dates)b::bigint[],
         %(row_datas)b::text[]) WITH ORDINALITY
         AS change (tablename, rowguid, operation, client_date, row_data, ordinal)
 ),
+locked AS (
+    SELECT s.clock, s.pruned
+    FROM client
+    JOIN sync.spaces s ON s.id = client.space_id
+    WHERE EXISTS (SELECT 1 FROM incoming)
+    FOR UPDATE OF s
+),
+turn AS (
+    SELECT client.*, s.clock, (extract(epoch FROM now()) * 1000)::bigint AS now,
+        greatest((extract(epoch FROM now()) * 1000)::bigint, s.clock + 1) AS stamp
+    FROM client
+    JOIN sync.spaces s ON s.id = client.space_id
+    LEFT JOIN locked ON true
+    WHERE (locked.clock = s.clock AND locked.pruned = s.pruned) OR NOT EXISTS (SELECT 1 FROM incoming)
+),
 judged AS (
-    SELECT i.*, r.operation AS stored_operation, r.row_data AS stored_data, r.client_date AS stored_date,
-        r.client_id AS stored_client, r.rank AS stored_rank,
+    SELECT i.*, turn.space_id, turn.stamp, turn.now, r.operation AS stored_operation, r.row_data AS stored_data,
+        r.client_date AS stored_date, r.client_id AS stored_client, r.rank AS stored_rank,
         CASE
             WHEN r.rowguid IS NULL THEN 'new'
             WHEN r.client_id = %(client_id)s THEN
@@ -113,19 +200,24 @@ judged AS (
                         AND r.row_data IS NOT DISTINCT FROM i.row_data THEN 'same'
                     ELSE 'seen'
                 END
-            WHEN r.stamp <= %(from_)s THEN 'seen'
+            WHEN r.stamp <= turn.sync_from THEN 'seen'
             WHEN i.client_date > r.rank THEN 'won'
             ELSE 'lost'
         END AS verdict
     FROM incoming i
-    LEFT JOIN sync.rows r
-        ON r.space_id = %(space_id)s AND r.tablename = i.tablename AND r.rowguid = i.rowguid
+    CROSS JOIN turn
+    LEFT JOIN LATERAL (
+        SELECT *
+        FROM sync.rows
+        WHERE space_id = turn.space_id AND tablename = i.tablename AND rowguid = i.rowguid
+        OFFSET 0
+    ) r ON true
 ),
 stored AS (
     INSERT INTO sync.rows
         (space_id, tablename, rowguid, operation, row_data, client_date, rank, stamp, ordinal, client_id)
-    SELECT %(space_id)s, tablename, rowguid, operation, row_data, client_date,
-        greatest(least(client_date, %(now)s), stored_rank + 1), %(stamp)s, ordinal, %(client_id)s
+    SELECT space_id, tablename, rowguid, operation, row_data, client_date,
+        greatest(least(client_date, now), stored_rank + 1), stamp, ordinal, %(client_id)s
     FROM judged
     WHERE verdict IN ('new', 'seen', 'won')
     ON CONFLICT (space_id, tablename, rowguid) DO UPDATE
@@ -136,19 +228,19 @@ stored AS (
 recorded AS (
     INSERT INTO sync.history
         (space_id, stamp, ordinal, user_id, client_id, tablename, rowguid, operation, client_date, row_data)
-    SELECT %(space_id)s, %(stamp)s, ordinal, %(user_id)s, %(client_id)s, tablename, rowguid, operation, client_date,
+    SELECT space_id, stamp, ordinal, %(user_id)s, %(client_id)s, tablename, rowguid, operation, client_date,
         CASE WHEN %(full_history)s THEN row_data END
     FROM judged
     WHERE verdict IN ('new', 'seen', 'won')
     RETURNING 1
 ),
 losers AS (
-    SELECT tablename, rowguid, stored_operation AS operation, stored_data AS row_data, stored_date AS client_date,
-        stored_client AS client_id
+    SELECT space_id, stamp, tablename, rowguid, stored_operation AS operation, stored_data AS row_data,
+        stored_date AS client_date, stored_client AS client_id
     FROM judged
     WHERE verdict = 'won'
     UNION ALL
-    SELECT tablename, rowguid, operation, row_data, client_date, %(client_id)s
+    SELECT space_id, stamp, tablename, rowguid, operation, row_data, client_date, %(client_id)s
     FROM judged
     WHERE verdict = 'lost' AND NOT (
         (operation = 'D') = (stored_operation = 'D') AND row_data IS NOT DISTINCT FROM stored_data
@@ -156,44 +248,51 @@ losers AS (
 ),
 kept AS (
     INSERT INTO sync.overridden (space_id, tablename, rowguid, operation, row_data, client_date, client_id, stamp)
-    SELECT %(space_id)s, tablename, rowguid, operation, row_data, client_date, client_id, %(stamp)s
+    SELECT space_id, tablename, rowguid, operation, row_data, client_date, client_id, stamp
     FROM losers
     -- a part that is sent again is recorded once (G5)
     WHERE NOT EXISTS (
         SELECT 1
         FROM sync.overridden o
-        WHERE o.space_id = %(space_id)s AND o.tablename = losers.tablename AND o.rowguid = losers.rowguid
+        WHERE o.space_id = losers.space_id AND o.tablename = losers.tablename AND o.rowguid = losers.rowguid
             AND o.client_id = losers.client_id AND o.operation = losers.operation
             AND o.client_date = losers.client_date AND o.row_data IS NOT DISTINCT FROM losers.row_data
     )
     RETURNING 1
 ),
 moved AS (
-    UPDATE sync.spaces SET clock = %(stamp)s
-    WHERE id = %(space_id)s AND EXISTS (SELECT 1 FROM judged WHERE verdict IN ('new', 'seen', 'won'))
+    UPDATE sync.spaces s SET clock = turn.stamp
+    FROM turn
+    WHERE s.id = turn.space_id AND EXISTS (SELECT 1 FROM judged WHERE verdict IN ('new', 'seen', 'won'))
+    RETURNING 1
+),
+-- The cursor that the device gets: its own changes are behind it (G7), unless another client's came in during the sync, which
+-- the device has not heard of (G2). Those that have just been overwritten are none any more.
+answer AS (
+    SELECT CASE
+        WHEN EXISTS (
+            SELECT 1 FROM sync.rows r
+            WHERE r.space_id = turn.space_id AND r.stamp > turn.sync_to AND r.client_id <> %(client_id)s
+                AND NOT EXISTS (
+                    SELECT 1 FROM judged j
+                    WHERE j.tablename = r.tablename AND j.rowguid = r.rowguid AND j.verdict IN ('seen', 'won')
+                )
+        ) THEN turn.sync_to
+        WHEN EXISTS (SELECT 1 FROM judged WHERE verdict IN ('new', 'seen', 'won')) THEN turn.stamp
+        ELSE greatest(turn.sync_to, turn.clock)
+    END AS cursor
+    FROM turn
+    WHERE NOT %(is_partial)s
+),
+finished AS (
+    UPDATE sync.clients c
+    SET sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL,
+        push_digest = %(digest)s, push_answer = answer.cursor, last_sync = (extract(epoch FROM now()) * 1000)::bigint
+    FROM answer
+    WHERE c.id = %(client_id)s
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM stored) AS stored, (SELECT count(*) FROM kept) AS overridden;
-
--- name: cursor_after_push
--- The cursor that the device gets: its own changes are behind it (G7), unless another client's came in during the sync, which
--- the device has not heard of (G2).
-SELECT CASE
-    WHEN EXISTS (
-        SELECT 1 FROM sync.rows r
-        WHERE r.space_id = s.id AND r.stamp > %(to)s AND r.client_id <> %(client_id)s
-    ) THEN %(to)s
-    ELSE s.clock
-END AS cursor
-FROM sync.spaces s
-WHERE s.id = %(space_id)s;
-
--- name: finish_sync
-UPDATE sync.clients
-SET sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL,
-    push_digest = %(digest)s, push_answer = %(cursor)s,
-    last_sync = (extract(epoch FROM now()) * 1000)::bigint
-WHERE id = %(client_id)s;
+SELECT EXISTS (SELECT 1 FROM turn) AS done, (SELECT cursor FROM answer) AS cursor;
 
 -- name: keep_aside
 -- Changes that cannot be stored as rows, each once. Where the user's share is used up the line is made all the same, without
@@ -240,13 +339,22 @@ WHERE sync_started > (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s
     AND sync_started < (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s AND id <> %(client_id)s;
 
 -- name: cancel_sync
--- A call that was held up and belongs to an earlier sync cancels nothing, nor does one whose token has been revoked (G8).
-UPDATE sync.clients c
-SET sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL
-FROM sync.users u
+-- A call that was held up and belongs to an earlier sync cancels nothing, nor does one whose token has been revoked (G8): then
+-- no value comes back.
+WITH cancelled AS (
+    UPDATE sync.clients c
+    SET sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL
+    FROM sync.users u
+    WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
+        AND u.id = c.user_id AND u.token_epoch = %(epoch)s AND u.active
+        AND c.sync_started IS NOT NULL AND (c.sync_token = %(token_id)s OR c.sync_number = %(sync_number)s)
+    RETURNING 1
+)
+SELECT 1
+FROM sync.clients c
+JOIN sync.users u ON u.id = c.user_id
 WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
-    AND u.id = c.user_id AND u.token_epoch = %(epoch)s AND u.active
-    AND c.sync_started IS NOT NULL AND (c.sync_token = %(token_id)s OR c.sync_number = %(sync_number)s);
+    AND u.token_epoch = %(epoch)s AND u.active;
 
 -- name: client_is_known
 SELECT 1

@@ -13,6 +13,7 @@ from psycopg.rows import class_row, scalar_row
 
 T = TypeVar("T")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_CONTINUED = re.compile(r"^-- with the rest of (\w+)$", re.MULTILINE)
 _SCHEMA = re.compile(r"\bsync\.(?=[a-z_])")
 
 
@@ -38,7 +39,16 @@ def queries(schema: str, directory: str = "queries") -> Mapping[str, LiteralStri
                 raise ValueError(f"{file}: the statement {name} stands twice")
             # the text comes from files of this package, never from a request
             found[name] = with_schema(text.strip(), schema)
+    for name, text in found.items():
+        if continued := _CONTINUED.search(text):
+            found[name] = _continue(text, found[continued[1]])
     return found
+
+
+def _continue(text: LiteralString, other: LiteralString) -> LiteralString:
+    """The first part of `text` (`WITH x AS (...)`), and what follows the first part of `other`."""
+    end = "\n)"
+    return text.partition(end)[0] + end + other.partition(end)[2]
 
 
 class Tx:
@@ -59,15 +69,15 @@ class Tx:
 
     async def one(self, kind: type[T], name: str, parameters: Mapping[str, Any]) -> T | None:
         """The only row of the statement's result as a `kind`, whose fields are the columns; None without a row."""
-        cursor = self._connection.cursor(row_factory=class_row(kind))
+        cursor = self._connection.cursor(binary=True, row_factory=class_row(kind))
         return await (await cursor.execute(self._queries[name], parameters)).fetchone()
 
     async def all(self, kind: type[T], name: str, parameters: Mapping[str, Any]) -> Sequence[T]:
         """Every row of the statement's result as a `kind`, whose fields are the columns."""
-        cursor = self._connection.cursor(row_factory=class_row(kind))
+        cursor = self._connection.cursor(binary=True, row_factory=class_row(kind))
         return await (await cursor.execute(self._queries[name], parameters)).fetchall()
 
     async def value(self, name: str, parameters: Mapping[str, Any]) -> Any:
         """The first column of the statement's first row; None without a row."""
-        cursor = self._connection.cursor(row_factory=scalar_row)
+        cursor = self._connection.cursor(binary=True, row_factory=scalar_row)
         return await (await cursor.execute(self._queries[name], parameters)).fetchone()

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 KEPT_ASIDE = 256 * 1024 * 1024
+SYNCS = 1000
 _Bytes = Annotated[int, msgspec.Meta(ge=1024, le=1 << 30)]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
@@ -21,7 +22,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clients_per_user: _Count = 100
     clients_give_way: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 365
     """Days unseen after which a client makes room for a new one, once the user has as many as allowed."""
-    syncs: _Count = 1000
+    syncs: _Count = SYNCS
     """Syncs of a realm that are under way at the same time, on all instances together."""
     kept_aside: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)] = KEPT_ASIDE
     """Bytes of changes per user that are kept aside with their data."""

@@ -8,7 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TypeVar
 
 import psycopg
@@ -76,9 +76,7 @@ class Pool(Holder):
         for attempt in range(ATTEMPTS):
             try:
                 async with self._connection(give_up) as connection:
-                    if not in_transaction:
-                        return await work(Tx(connection, schema))
-                    async with connection.transaction():
+                    async with connection.transaction() if in_transaction else nullcontext():
                         done = await work(Tx(connection, schema))
                     connection.check_replicated()
                     return done

@@ -40,6 +40,10 @@ class Realm:
         """
         return await self._pool.run(self.settings.schema, work, in_transaction=True)
 
+    async def once(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """As transact, for `work` that writes by a single statement: it is a transaction of its own, at less cost."""
+        return await self._pool.run(self.settings.schema, work, in_transaction=False)
+
     async def read(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `work`, which is to be a single statement, without the cost of a transaction around it."""
         return await self._pool.run(self.settings.schema, work, in_transaction=False)

@@ -37,12 +37,12 @@ FUNCTIONS = {
     "Comparison functions": "greatest least",
     "Date and time functions": "clock_timestamp extract now",
     "ID generation functions": "gen_random_uuid",
-    "JSONB functions": "jsonb_strip_nulls jsonb_typeof",
+    "JSONB functions": "jsonb_strip_nulls jsonb_typeof to_json",
     "Set-returning functions": "jsonb_each_text unnest",
-    "String and byte functions": "btrim length lower octet_length strpos upper",
+    "String and byte functions": "btrim concat convert_to length lower octet_length strpos upper",
     "System info functions": "current_database version",
     "Compatibility functions": "format_type has_database_privilege has_schema_privilege has_table_privilege set_config",
-    "aggregates": "bool_or count max min sum",
+    "aggregates": "bool_or count max min string_agg sum",
     "windows": "lag row_number",
 }
 

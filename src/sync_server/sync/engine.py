@@ -15,23 +15,24 @@ import msgspec
 from sync_server.accounts.tokens import Device
 from sync_server.database import Tx
 from sync_server.errors import AlreadySyncing, PullFirst, TokenRejected
-from sync_server.limits import KEPT_ASIDE
+from sync_server.limits import KEPT_ASIDE, SYNCS
 from sync_server.sync import aside
-from sync_server.sync.protocol import DATE_LIMIT, Change, Pull, PulledRow, Push
+from sync_server.sync.protocol import DATE_LIMIT, Change, Pull, Push
 
 TAKEOVER = 120_000
 """Milliseconds after which a new pull may take the place of a sync under way. Its own pushes never expire. A start that
 lies as far in the future counts too: the database's clock was wrong then, which must not block the client."""
-PAGE_ROWS = 1000
-"""Versions that a page looks at."""
+FIRST_PAGE_ROWS = 1000
+PAGE_ROWS = 4000
+"""Versions that a page looks at. The first one has fewer, so that the answer begins early."""
 PAGE_BYTES = 1024 * 1024
 _LAST_ORDINAL = 2**31 - 1
 
 
 class Page(NamedTuple):
-    """Rows of a pull, and where the next page goes on; None after the last one."""
+    """Rows of a pull as the inside of a JSON array, and where the next page goes on; None after the last one."""
 
-    rows: Sequence[PulledRow]
+    lines: bytes
     next: tuple[int, int] | None
 
 
@@ -68,22 +69,40 @@ class _PushClient(NamedTuple):
     push_answer: int | None
 
 
-class _Space(NamedTuple):
-    clock: int
-    now: int
+class Pushed(NamedTuple):
+    """What a push is answered: the new cursor at the end of a sync, None after a part."""
+
+    cursor: int | None
 
 
-class _StoredRow(NamedTuple):
-    operation: str
-    rowguid: str
-    tablename: str
-    clientdate: int
-    serverdate: int
-    clientid: str
-    row_data: str | None
-    ordinal: int
-    wanted: bool
-    bytes_so_far: int
+class _Stored(NamedTuple):
+    done: bool
+    cursor: int | None
+
+
+class _Page(NamedTuple):
+    space_id: UUID | None
+    to: int
+    first_stamp: int
+    lines: bytes | None
+    stamp: int | None
+    ordinal: int | None
+
+
+async def begin_pull_at_once(
+    tx: Tx, device: Device, pull: Pull, most_syncs: int = SYNCS
+) -> tuple[PullUnderWay, Page] | None:
+    """As begin_pull, but in one statement (for a first pull in several of one transaction); None where more is needed."""
+    begun = {"from_": pull.last_sync, "digest": pull.digest, "takeover": TAKEOVER, "most": most_syncs}
+    first_rows = FIRST_PAGE_ROWS if pull.last_sync else 0
+    page = _page_parameters(pull.pending, (pull.last_sync, _LAST_ORDINAL), first_rows)
+    found = await tx.one(_Page, "begin_pull", {**device.parameters, **begun, **page})
+    if found is None or found.space_id is None:
+        return None
+    under_way = PullUnderWay(
+        found.space_id, device.client_id, pull.last_sync, found.to, found.first_stamp, pull.pending
+    )
+    return under_way, _page(found) if pull.last_sync else await first_page(tx, under_way)
 
 
 async def begin_pull(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, Page]:
@@ -104,9 +123,7 @@ async def begin_pull(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, 
         await _begin(tx, device, client, pull, to)
     first_stamp = to if client.first_stamp is None else client.first_stamp
     under_way = PullUnderWay(client.space_id, device.client_id, pull.last_sync, to, first_stamp, pull.pending)
-    if pull.last_sync == 0:
-        return under_way, await next_page(tx, under_way, (0, 0))
-    return under_way, await _page(tx, under_way, (pull.last_sync, _LAST_ORDINAL))
+    return under_way, await first_page(tx, under_way)
 
 
 async def _begin(tx: Tx, device: Device, client: _PullClient, pull: Pull, to: int) -> None:
@@ -128,39 +145,43 @@ def _is_new_attempt(device: Device, client: _PullClient) -> bool:
     return device.token_id != client.sync_token and device.sync_number == client.sync_number
 
 
-async def next_page(tx: Tx, pull: PullUnderWay, after: tuple[int, int]) -> Page:
-    """The rows of a long pull behind `after` (stamp, ordinal), at most PAGE_ROWS and about PAGE_BYTES of them.
+async def first_page(tx: Tx, pull: PullUnderWay) -> Page:
+    """The first rows of a pull."""
+    return await next_page(tx, pull, (pull.from_, _LAST_ORDINAL if pull.from_ else 0), FIRST_PAGE_ROWS)
+
+
+async def next_page(tx: Tx, pull: PullUnderWay, after: tuple[int, int], rows: int = PAGE_ROWS) -> Page:
+    """The rows of a long pull behind `after` (stamp, ordinal), at most `rows` and about PAGE_BYTES of them.
 
     A row that changes between two pages gets a stamp above `to` and comes with the next pull.
     """
     if not tx.on_cockroachdb:  # which has no such settings, and plans by itself as wanted here
         await tx.execute("plan_by_index", {})
-    return await _page(tx, pull, after)
+    parameters = {**msgspec.structs.asdict(pull), **_page_parameters(pull.pending, after, rows)}
+    found = await tx.one(_Page, "page_of_pull", parameters)
+    return Page(b"", None) if found is None else _page(found)
 
 
-async def _page(tx: Tx, pull: PullUnderWay, after: tuple[int, int]) -> Page:
-    stored = await tx.all(
-        _StoredRow,
-        "page_of_pull",
-        {
-            **_columns(pull.pending, undated=DATE_LIMIT),
-            **msgspec.structs.asdict(pull),
-            "after_stamp": after[0],
-            "after_ordinal": after[1],
-            "rows": PAGE_ROWS,
-            "bytes": PAGE_BYTES,
-        },
-    )
-    rows = [
-        PulledRow(*row[:6], None if row.row_data is None else msgspec.Raw(row.row_data)) for row in stored if row.wanted
-    ]
-    if len(stored) < PAGE_ROWS and (not stored or stored[-1].bytes_so_far < PAGE_BYTES):
-        return Page(rows, None)
-    return Page(rows, (stored[-1].serverdate, stored[-1].ordinal))
+def _page_parameters(pending: Sequence[Change], after: tuple[int, int], rows: int) -> dict[str, Any]:
+    limits = {"after_stamp": after[0], "after_ordinal": after[1], "rows": rows, "bytes": PAGE_BYTES}
+    return {**_columns(pending, undated=DATE_LIMIT), **limits}
 
 
-async def push(tx: Tx, device: Device, push: Push, *, full_history: bool, share: int = KEPT_ASIDE) -> int | None:
-    """Store the changes of a push; the new cursor at the end of a sync, None after a part (G1, G4, G5, G10).
+def _page(found: _Page) -> Page:
+    if found.stamp is None or found.ordinal is None:
+        return Page(found.lines or b"", None)
+    return Page(found.lines or b"", (found.stamp, found.ordinal))
+
+
+async def push_at_once(tx: Tx, device: Device, push: Push, *, full_history: bool) -> Pushed | None:
+    """As push, in one statement; None where more is needed, as after another device's push in the same moment."""
+    if push.unstorable:
+        return None
+    return await _store(tx, device, push, full_history=full_history)
+
+
+async def push(tx: Tx, device: Device, push: Push, *, full_history: bool, share: int = KEPT_ASIDE) -> Pushed:
+    """Store the changes of a push (G1, G4, G5, G10).
 
     What cannot be stored is kept aside, up to `share` bytes per user, and does not hold up the rest.
     Raises PullFirst when the push belongs to no sync under way, TokenRejected.
@@ -170,25 +191,21 @@ async def push(tx: Tx, device: Device, push: Push, *, full_history: bool, share:
         raise TokenRejected
     if client.sync_from is None or client.sync_to is None or not _belongs(device, client):
         if client.sync_from is None and client.push_digest == push.digest:
-            return client.push_answer
+            return Pushed(client.push_answer)
         raise PullFirst
     if push.changes:
-        await _store(tx, device, client, push.changes, full_history=full_history)
+        await tx.execute("lock_space", {"space_id": client.space_id})
+    stored = await _store(tx, device, push, full_history=full_history)
+    if stored is None:
+        raise TokenRejected  # the user has just gone: what is locked is not overtaken
     if push.unstorable:
         await aside.keep(tx, device, push.unstorable, share)
-    if push.is_partial:
-        return None
-    sync = {"space_id": client.space_id, "client_id": device.client_id, "to": client.sync_to}
-    cursor: int = await tx.value("cursor_after_push", sync)
-    await tx.execute("finish_sync", {**sync, "digest": push.digest, "cursor": cursor})
-    return cursor
+    return stored
 
 
 async def cancel(tx: Tx, device: Device) -> None:
     """End the sync under way that this call belongs to, if any. Raises TokenRejected."""
-    if not await tx.execute("cancel_sync", device.parameters) and not await tx.value(
-        "client_is_known", device.parameters
-    ):
+    if await tx.value("cancel_sync", device.parameters) is None:
         raise TokenRejected
 
 
@@ -200,25 +217,21 @@ def _belongs(device: Device, client: _PushClient) -> bool:
     return device.token_id == client.sync_token or device.sync_number == client.sync_number
 
 
-async def _store(tx: Tx, device: Device, client: _PushClient, changes: Sequence[Change], *, full_history: bool) -> None:
-    space = await tx.one(_Space, "lock_space", {"space_id": client.space_id})
-    if space is None:
-        raise TokenRejected
+async def _store(tx: Tx, device: Device, push: Push, *, full_history: bool) -> Pushed | None:
     parameters = {
         **device.parameters,
-        **_columns(changes, undated=space.now),
-        "operations": [change.operation for change in changes],
-        "row_datas": [change.row_data for change in changes],
-        "space_id": client.space_id,
-        "from_": client.sync_from,
-        "now": space.now,
-        "stamp": max(space.now, space.clock + 1),
+        **_columns(push.changes),
+        "operations": [change.operation for change in push.changes],
+        "row_datas": [change.row_data for change in push.changes],
+        "is_partial": push.is_partial,
+        "digest": push.digest,
         "full_history": full_history,
     }
-    await tx.value("store_changes", parameters)
+    stored = await tx.one(_Stored, "push_changes", parameters)
+    return Pushed(stored.cursor) if stored is not None and stored.done else None
 
 
-def _columns(changes: Sequence[Change], undated: int) -> dict[str, Any]:
+def _columns(changes: Sequence[Change], undated: int | None = None) -> dict[str, Any]:
     """Changes as the arrays that go into a statement as a set. `undated`: the date of those that have none."""
     return {
         "tablenames": [change.tablename for change in changes],

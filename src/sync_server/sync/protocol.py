@@ -106,18 +106,6 @@ class Push(msgspec.Struct, frozen=True):
     """Equal for the same body sent again."""
 
 
-class PulledRow(msgspec.Struct):
-    """One line of a pull's `data`. serverdate is the row's stamp."""
-
-    operation: str
-    rowguid: str
-    tablename: str
-    clientdate: int
-    serverdate: int
-    clientid: str
-    row_data: msgspec.Raw | None = msgspec.field(name="rowData")
-
-
 class Pushed(msgspec.Struct, rename="camel"):
     last_sync: int | None
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import msgspec
 import structlog
 from litestar import Response, post
 from litestar.di import NamedDependency
@@ -45,7 +44,7 @@ async def cancel_sync(
 ) -> dict[str, object]:
     """End the client's sync under way, if any."""
     protocol.check_cancel(body, device.client_id)
-    await realm.transact(lambda tx: engine.cancel(tx, device))
+    await realm.once(lambda tx: engine.cancel(tx, device))
     return {"code": 200, "message": "No sync is under way"}
 
 
@@ -65,15 +64,25 @@ async def _whole_or_part(
 
 async def _pull(realm: Realm, device: Device, body: bytes) -> Response[Any]:
     request = protocol.decode_pull(body, device.client_id)
-    await crowd.check(realm, device)
-    under_way, first = await realm.transact(lambda tx: engine.begin_pull(tx, device, request))
+    under_way, first = await _begin(realm, device, request)
     head = b'{"clientId":"%b","lastSync":%d,"outdatedRowsGuid":[],"data":[' % (
         str(device.client_id).encode(),
         under_way.to,
     )
     if first.next is None:
-        return Response(head + _lines(first.rows) + b"]}", media_type=_JSON, status_code=200)
+        return Response(head + first.lines + b"]}", media_type=_JSON, status_code=200)
     return Stream(_pages(realm, under_way, head, first), media_type=_JSON, status_code=200)
+
+
+async def _begin(realm: Realm, device: Device, request: protocol.Pull) -> tuple[engine.PullUnderWay, engine.Page]:
+    """Begin the sync, most often in one statement."""
+    most = realm.settings.limits.syncs
+    run = realm.transact if request.last_sync == 0 else realm.once
+    begun = await run(lambda tx: engine.begin_pull_at_once(tx, device, request, most))
+    if begun is not None:
+        return begun
+    await crowd.check(realm, device)
+    return await realm.transact(lambda tx: engine.begin_pull(tx, device, request))
 
 
 async def _pages(realm: Realm, under_way: engine.PullUnderWay, head: bytes, page: engine.Page) -> AsyncIterator[bytes]:
@@ -82,8 +91,8 @@ async def _pages(realm: Realm, under_way: engine.PullUnderWay, head: bytes, page
     """
     separator = head
     while True:
-        if page.rows:  # a page may have nothing that the device must apply
-            yield separator + _lines(page.rows)
+        if page.lines:  # a page may have nothing that the device must apply
+            yield separator + page.lines
             separator = b","
         if page.next is None:
             break
@@ -95,21 +104,17 @@ def _page_after(under_way: engine.PullUnderWay, after: tuple[int, int]) -> Calla
     return lambda tx: engine.next_page(tx, under_way, after)
 
 
-def _lines(rows: Sequence[protocol.PulledRow]) -> bytes:
-    """The rows as the inside of a JSON array."""
-    return msgspec.json.encode(rows)[1:-1]
-
-
 async def _push(realm: Realm, device: Device, body: bytes) -> Response[Any]:
     limits, full = realm.settings.limits, realm.settings.history == "full"
     request = protocol.decode_push(body, device.client_id, limits)
-    cursor = await realm.transact(
-        lambda tx: engine.push(tx, device, request, full_history=full, share=limits.kept_aside)
-    )
+    pushed = await realm.once(lambda tx: engine.push_at_once(tx, device, request, full_history=full))
+    if pushed is None:
+        share = limits.kept_aside
+        pushed = await realm.transact(lambda tx: engine.push(tx, device, request, full_history=full, share=share))
     if request.unstorable:
         kept = aside.summary(request.unstorable)
         log.warning("kept_aside", realm=realm.name, client=str(device.client_id), changes=kept)
-    return Response(protocol.Pushed(cursor), status_code=200)
+    return Response(protocol.Pushed(pushed.cursor), status_code=200)
 
 
 ROUTES = [pull, push, cancel_sync]
