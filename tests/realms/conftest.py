@@ -7,14 +7,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from postgres import Postgres
 from proxies import Proxy, address_of, through
-from server.operating import Operator
+from server.conftest import operator
 from sync_server import migrations
 from sync_server.config import Config, Database, RealmSettings, Secret
 from sync_server.database import Tx
@@ -22,14 +21,9 @@ from sync_server.errors import Unavailable
 from sync_server.mail import queue
 from sync_server.realms import Realm, Realms
 
+__all__ = ["operator"]
+
 _numbers = itertools.count(1)
-
-
-@pytest.fixture
-def operator(tmp_path: Path) -> Iterator[Operator]:
-    operator = Operator(tmp_path)
-    yield operator
-    operator.leave()
 
 
 @pytest.fixture

@@ -177,6 +177,7 @@ def test_calls_that_take_long_do_not_make_it_seem_dead(
     asyncio.run(work())
 
 
+@pytest.mark.long
 def test_a_database_that_makes_no_more_connections_is_served_by_those_that_there_are(
     behind: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

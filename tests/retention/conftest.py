@@ -4,42 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+from sync.conftest import connections, new_user, user, wire
 from sync_server.config import Config, Database, RealmSettings, Secret
 from sync_server.realms import Realm, Realms
 from sync_server.retention import pruning
-from users import Connection, User, look_into
-from wire import Server, Wire
+from wire import Server
+
+__all__ = ["connections", "new_user", "user", "wire"]
 
 T = TypeVar("T")
 NEVER = 1e12
 KEEP: dict[str, int | None] = dict.fromkeys(
     ("tombstones", "history", "overridden", "kept_aside", "attempts", "uploads", "pins")
 )
-
-
-@pytest.fixture(scope="session")
-def wire(server: Server) -> Iterator[Wire]:
-    wire = Wire(server.url)
-    yield wire
-    wire.close()
-
-
-@pytest.fixture(scope="session")
-def connection(server: Server) -> Iterator[Connection]:
-    with ExitStack() as stack:
-        yield stack.enter_context(look_into(server.dsn(server.realm)))
-
-
-@pytest.fixture
-def user(server: Server, wire: Wire, connection: Connection) -> User:
-    return User(wire.send, server.realm, connection)
 
 
 def run(url: str, work: Callable[[Realm], Awaitable[T]]) -> T:
