@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 import psycopg
 
 from conftest import Process, start_server
@@ -180,7 +181,14 @@ class World:
                     raise
                 time.sleep(0.5)
             else:
+                until(self._answers, START_LIMIT, "the server listens, but does not answer")
                 return
+
+    def _answers(self) -> bool:
+        """Workers need a while after the socket is open, in which connections wait."""
+        with suppress(httpx.TransportError):
+            return httpx.get(self.process.url, timeout=5, trust_env=False).status_code == 200
+        return False
 
     @contextmanager
     def stopped(self, number: signal.Signals) -> Iterator[int]:
