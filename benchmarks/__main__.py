@@ -17,6 +17,7 @@ from typing import Any
 import comparing
 import plots
 import report
+import showing
 from cases import CASES
 from connection import WrongAnswer
 from figures import Figure
@@ -27,6 +28,8 @@ def main() -> None:
     match sys.argv[1:]:
         case ["compare", *arguments]:
             comparing.main(arguments)
+        case ["show", *arguments]:
+            showing.main(arguments)
         case ["plots", *arguments]:
             plots.main(arguments)
         case arguments:
@@ -76,3 +79,5 @@ if __name__ == "__main__":
         main()
     except WrongAnswer as exc:
         sys.exit(f"\nbench: {exc}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -115,6 +115,8 @@ class _Line(asyncio.Protocol):
         answer = Answer(b"".join(self._body), self._gzipped, seconds, self._first_byte)
         status = self._parser.get_status_code()
         self._start()
+        if self._answer.done():  # nobody waits for it any more
+            return
         if status == 200:
             self._answer.set_result(answer)
         else:

@@ -21,7 +21,7 @@ from samples import edited
 from world import Server, World, now
 
 RUNS = 3
-TURNS = 30
+TURNS = 20
 """Pulls of each user in one run."""
 CHANGES = 10
 

@@ -22,11 +22,11 @@ from figures import Figure, Target, p99
 from phone import Phone
 from world import Server, World
 
-RUNS = 2
+RUNS = 1
 OTHERS = 10
 RATE = 20.0
 """Syncs of the others, a second."""
-SECONDS = 6.0
+SECONDS = 10.0
 """That the others are measured alone, in each run."""
 
 

@@ -51,7 +51,7 @@ class User:
 
 
 def measure(world: World) -> Iterable[Figure]:
-    count, rounds, runs = world.size(100, 20), world.size(5, 1), world.size(RUNS, 1)
+    count, rounds, runs = world.size(100, 20), world.size(3, 1), world.size(RUNS, 1)
     with world.server() as server:
         users = world.run(crowd(server, count))
         done = [world.run(saturate(server, users, rounds)) for _ in range(runs + 1)][-runs:]
