@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg import errors as pg
 
+from postgres import PREPARED
 from realms.conftest import Took, call, look, serving
 from sync_server import budget, pools
 from sync_server.config import Config, Database
@@ -24,7 +25,7 @@ BUDGET = 4
 
 
 @contextmanager
-def most_connections(url: str, database: str = "realms_%") -> Iterator[list[int]]:
+def most_connections(url: str, database: str = "%realms_%") -> Iterator[list[int]]:
     """The highest number of connections of servers that was seen during the block."""
     most, stop = [0], threading.Event()
     query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sync-server' AND datname LIKE %s"
@@ -72,7 +73,8 @@ def test_more_databases_than_connections_are_all_served_within_the_budget(new_da
     with most_connections(urls["realm0"]) as most:
         held = asyncio.run(work())
     assert 0 < held <= BUDGET
-    assert 1 < most[0] <= BUDGET
+    if PREPARED:  # a pooler has as many as it likes
+        assert 1 < most[0] <= BUDGET
 
 
 def test_idle_realms_hold_neither_connections_nor_tasks(
