@@ -160,15 +160,26 @@ placed AS (
     FROM taken t
     LEFT JOIN missed m ON m.id = t.id
 ),
+-- behind what forget_rows has left at the same stamp: a pull goes on behind a stamp and ordinal
 ordered AS (
-    SELECT *, row_number() OVER (PARTITION BY userid, stamp ORDER BY id) AS ordinal FROM placed
+    SELECT p.*, u.space_id,
+        coalesce(kept.ordinal, 0) + row_number() OVER (PARTITION BY p.userid, p.stamp ORDER BY p.id) AS ordinal
+    FROM placed p
+    JOIN sync.users u ON u.id = p.userid
+    LEFT JOIN (
+        SELECT r.space_id, r.stamp, max(r.ordinal) AS ordinal
+        FROM sync.rows r
+        JOIN sync.users owner ON owner.space_id = r.space_id
+        WHERE owner.id = ANY(%(users)s::uuid[])
+        GROUP BY r.space_id, r.stamp
+    ) kept ON kept.space_id = u.space_id AND kept.stamp = p.stamp
 ),
 -- the old server knew guids without their case; the content often has the key as the device writes it
 keyed AS (
-    SELECT t.*, u.space_id, d.json::text AS content, CASE
+    SELECT t.*, d.json::text AS content, CASE
         WHEN d.json IS NULL THEN coalesce((
             SELECT min(known.rowguid) FROM sync.rows known
-            WHERE known.space_id = u.space_id AND known.tablename = t.tablename
+            WHERE known.space_id = t.space_id AND known.tablename = t.tablename
                 AND known.rowguid IN (t.rowguid::text, upper(t.rowguid::text))
         ), t.rowguid::text)
         WHEN strpos(d.json::text, '"' || t.rowguid::text || '"') > 0 THEN t.rowguid::text
@@ -180,7 +191,6 @@ keyed AS (
         )
     END AS wire_guid
     FROM ordered t
-    JOIN sync.users u ON u.id = t.userid
     LEFT JOIN public.data d ON d.rowguid = t.rowguid
 ),
 stored AS (

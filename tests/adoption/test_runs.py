@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -137,6 +139,35 @@ def test_a_killed_run_is_gone_on_with(new_database: Callable[[], str], tmp_path:
         (rows,) = connection.execute("SELECT count(*) AS number, sum(stamp - 1700000000000) AS stamps FROM sync.rows")
         assert rows == {"number": 30_000, "stamps": sum(range(30_001))}
         assert connection.execute("SELECT 1 FROM sync.adoptions WHERE finished_at IS NULL").fetchall() == []
+
+
+def test_a_run_gets_on_beside_devices_that_sync_all_the_time(new_database: Callable[[], str]) -> None:
+    url = new_database()
+    old_tables.make(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(BIG.replace("30000", "600").encode())
+        adopt(url)
+        connection.execute("UPDATE public.user_clients SET lastsync = lastsync + 1")
+    stop = threading.Event()
+
+    def syncs() -> None:
+        """One device after the other is in the middle of a call, so that one of them always is."""
+        begin = "UPDATE sync.clients SET sync_number = sync_number + 1 WHERE id = md5('c' || %s::int)::uuid"
+        with psycopg.connect(url) as connection:
+            for turn in itertools.count():
+                connection.execute(begin, [1 + turn % 60])
+                if stop.wait(0.02):
+                    return
+                connection.commit()
+
+    with ThreadPoolExecutor(1) as pool:
+        syncing = pool.submit(syncs)
+        try:
+            assert adopt(url, dry_run=True).done.accounts == 60
+            assert adopt(url).done.accounts == 60
+        finally:
+            stop.set()
+        syncing.result()
 
 
 def test_the_command_says_what_it_did(old_database: str, tmp_path: Path) -> None:

@@ -99,6 +99,20 @@ def test_a_delete_is_taken_though_the_content_became_somebody_elses(old: Old) ->
     assert rows(old, ann) == {guid: ("D", None)}
 
 
+def test_a_row_that_stays_shares_its_place_with_no_other(old: Old) -> None:
+    """Pulls go from place to place."""
+    ann, bea = old.user(1), old.user(2)
+    guid = str(uuid.uuid4())
+    old.push(ann, guid, "I", 1000, {"text": "Ann's"})
+    adopt(old.url)
+    old.push(bea, guid, "I", 2000, {"text": "Bea's"})
+    old.push(ann, str(uuid.uuid4()), "I", 1000, {"text": "in the same millisecond"})
+    adopt(old.url)
+    with look_into(old.url) as connection:
+        found = connection.execute("SELECT stamp, ordinal FROM sync.rows WHERE space_id = %s", [ann]).fetchall()
+    assert sorted((row["stamp"], row["ordinal"]) for row in found) == [(1000, 1), (1000, 2)]
+
+
 @pytest.mark.parametrize("syncs_here", [False, True])
 def test_a_row_stays_when_the_old_server_has_lost_its_content_since(old: Old, syncs_here: bool) -> None:
     ann, bea = old.user(1), old.user(2)

@@ -44,6 +44,10 @@ class Totals(msgspec.Struct):
     overridden: int = 0
     """Versions that lost against a change made here."""
 
+    def add(self, other: Totals) -> None:
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 class Report(msgspec.Struct):
     realm: str

@@ -67,8 +67,10 @@ def adopt(
 @contextlib.contextmanager
 def _rolled_back(connection: Connection, dry_run: bool) -> Iterator[None]:
     """A run that leaves nothing behind is a transaction that is rolled back, with those of the run as savepoints."""
-    # one snapshot per account: what is written after it was taken is for the next run, and is not noted as taken
-    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    if not dry_run:
+        # one snapshot per account: what is written after it was taken is for the next run, and is not noted as taken; of a
+        # dry run it would be one for all, with which every change meanwhile is a conflict that no repetition solves
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     with connection.transaction(force_rollback=True) if dry_run else contextlib.nullcontext():
         yield
 
@@ -85,9 +87,7 @@ def _run(books: Books, realm: str, progress: Progress, *, dry_run: bool) -> Repo
     progress.begin(sum(lines for _, lines in work))
     done = Totals()
     for users in _batches(work):
-        taken = _repeat(books, functools.partial(take_over, books, [user_id for user_id, _ in users], looked_at))
-        for name in Totals.__struct_fields__:
-            setattr(done, name, getattr(done, name) + getattr(taken, name))
+        done.add(_take_over(books, [user_id for user_id, _ in users], looked_at))
         progress.advance(sum(lines for _, lines in users))
     with _transaction(books):
         report = _report(books, realm, done, seconds=time.monotonic() - began, dry_run=dry_run)
@@ -130,6 +130,20 @@ def _choose(books: Books) -> int:
     return settled
 
 
+def _take_over(books: Books, users: list[uuid.UUID], looked_at: int) -> Totals:
+    """Take over a batch; where its devices sync all the time, smaller and smaller parts of it."""
+    work = functools.partial(take_over, books, users, looked_at)
+    if len(users) == 1:
+        return _repeat(books, work)
+    try:
+        return _repeat(books, work, attempts=2)
+    except _CONFLICTS:
+        half = len(users) // 2
+        done = _take_over(books, users[:half], looked_at)
+        done.add(_take_over(books, users[half:], looked_at))
+        return done
+
+
 def _batches(work: Sequence[tuple[uuid.UUID, int]]) -> Iterator[list[tuple[uuid.UUID, int]]]:
     batch: list[tuple[uuid.UUID, int]] = []
     for user in work:
@@ -159,14 +173,14 @@ def _report(books: Books, realm: str, done: Totals, *, seconds: float, dry_run: 
     )
 
 
-def _repeat(books: Books, work: Callable[[], T]) -> T:
+def _repeat(books: Books, work: Callable[[], T], attempts: int = _ATTEMPTS) -> T:
     """Run `work` in a transaction, the whole again when another one was in its way."""
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(attempts):
         try:
             with _transaction(books):
                 return work()
         except _CONFLICTS:
-            if attempt == _ATTEMPTS - 1:
+            if attempt == attempts - 1:
                 raise
             time.sleep(random.uniform(0.5, 1.0) * min(2.0, 0.02 * 2**attempt))  # noqa: S311 - no secret
     raise AssertionError
