@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,7 +15,9 @@ from realms.conftest import serving
 from server.databases import role
 from server.operating import Operator, Running, config_with
 from sync_server import fingerprints
+from sync_server.config import Config, Database
 from sync_server.keys import Keys
+from sync_server.retention.caretaker import Caretaker
 
 OURS = {"secret_key": "our access secret " + "a" * 32, "secret_key_refresh": "our refresh secret " + "r" * 32}
 THEIRS = OURS | {"secret_key_refresh": "their refresh secret " + "t" * 32}
@@ -76,6 +79,18 @@ def test_it_is_said_as_long_as_both_are_there_and_no_longer(database_url: str) -
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE sync.fingerprints SET seen = seen - 2 * 60 * 60 * 1000")
     assert start("third") == []
+
+
+def test_each_round_of_the_caretaker_leaves_it(database_url: str) -> None:
+    async def work() -> None:
+        async with serving({"main": database_url}) as realms:
+            config = Config(Database({}), base=Path("/nonexistent"))
+            await Caretaker(config, realms, Keys(*OURS.values())).visit(realms.get("main"))
+
+    asyncio.run(work())
+    with psycopg.connect(database_url) as connection:
+        left = connection.execute("SELECT fingerprint FROM sync.fingerprints").fetchall()
+    assert left == [(fingerprint(OURS),)]
 
 
 def test_a_role_that_may_not_leave_it_serves_all_the_same(database_url: str) -> None:

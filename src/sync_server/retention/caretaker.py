@@ -67,8 +67,9 @@ class Caretaker:
         self._used.discard(realm.name)
         self.due[realm.name] = time.monotonic() + _about(_DAY)
         try:
-            await fingerprints.leave(realm, await asyncio.to_thread(lambda: self._keys.fingerprint))
             await prune(realm)
+            # last: a role may have been given no right to this newer table
+            await fingerprints.leave(realm, await asyncio.to_thread(lambda: self._keys.fingerprint))
         except Unavailable:
             log.warning("prune_unavailable", realm=realm.name)
         except Exception as exc:  # noqa: BLE001 - the other realms' turn must come all the same
