@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 from litestar import Litestar, MediaType, Request, route
-from litestar.config.compression import CompressionConfig
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import NamedDependency, Provide
@@ -31,10 +30,6 @@ from sync_server.receiving import Receiving
 from sync_server.retention.caretaker import Caretaker
 from sync_server.server import Server
 from sync_server.sync.routes import ROUTES as SYNC_ROUTES
-
-_GZIP_LEVEL = 4
-_WORTH_COMPRESSING = 512
-"""Bytes of an answer."""
 
 
 @route("/", http_method=["GET", "HEAD"], media_type=MediaType.TEXT)
@@ -86,12 +81,6 @@ def create_app(
         middleware=[receiving],
         exception_handlers=errors.HANDLERS,
         cors_config=CORSConfig(allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], max_age=86_400),
-        compression_config=CompressionConfig(
-            "gzip",
-            minimum_size=_WORTH_COMPRESSING,
-            gzip_compress_level=_GZIP_LEVEL,
-            exclude=["^/login"],  # tokens hardly shrink
-        ),
         before_send=[_allow_every_origin],
         request_max_body_size=None,  # Receiving limits it
         lifespan=[lifespan],

@@ -12,6 +12,7 @@ from litestar.params import RawBody
 from litestar.response import Stream
 
 from sync_server.accounts.tokens import Device
+from sync_server.compressing import Compressing
 from sync_server.database import Tx
 from sync_server.realms import Realm
 from sync_server.server import Server
@@ -22,7 +23,7 @@ _JSON = "application/json"
 Run = Callable[[Realm, Device, bytes], Awaitable[Response[Any]]]
 
 
-@post(["/pull/{realm_name:str}", "/pull/{realm_name:str}/{client_id:str}"], status_code=200)
+@post(["/pull/{realm_name:str}", "/pull/{realm_name:str}/{client_id:str}"], status_code=200, middleware=[Compressing()])
 async def pull(
     realm: NamedDependency[Realm], device: NamedDependency[Device], server: NamedDependency[Server], body: RawBody
 ) -> Response[Any]:
