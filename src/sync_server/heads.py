@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _HEAD = 64 * 1024
 """Bytes of a request line and headers; uvicorn itself takes any number of them into memory."""
+
+HAS_ARRIVED = "sync_server.has_arrived"
+"""In the scope of a request whose body has come to its end, so that nobody need wait for it, nor bound the wait."""
 
 
 def protocol(seconds: float) -> type[HttpToolsProtocol]:
@@ -29,10 +32,10 @@ class _Protocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
-        if self._in_head and self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.seconds, self._head_is_late)
         self._head += len(data)
         super().data_received(data)
+        if self._in_head and self._head and self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.seconds, self._head_is_late)
         if self._in_head and self._head > _HEAD and not self.transport.is_closing():
             self.send_400_response(f"The head of the request is longer than {_HEAD} bytes")
 
@@ -44,6 +47,7 @@ class _Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_head = True
         self._head = 0
+        cast("dict[str, Any]", self.scope)[HAS_ARRIVED] = True
         super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -10,17 +10,20 @@ from typing import cast
 
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, HTTPRequestEvent, HTTPScope, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPRequestEvent, HTTPScope, Receive, ReceiveMessage, Scope, Send
 
 from sync_server.errors import BodyStalled, BodyTooLarge, MalformedEncoding, Refusal, UnsupportedMediaType
+from sync_server.heads import HAS_ARRIVED
 from sync_server.limits import Limit
 
 _STOPPING_SECONDS = 1.0
 """What a body that has stopped coming gets when the server is to end."""
 _MOST_MEMBERS = 16
 """Of a gzip body. What follows a member is copied each time: a body of nothing but empty members would take minutes."""
-_IN_THREAD = 64 * 1024
-"""Compressed bytes above which inflating would hold up the calls of others."""
+_GZIP = 31
+"""What zlib calls the format."""
+_SMALL = 64 * 1024
+"""Inflated bytes above which inflating would hold up the calls of others; it takes a thousandth of that to make them."""
 
 
 class Receiving(ASGIMiddleware):
@@ -51,21 +54,19 @@ class Receiving(ASGIMiddleware):
         encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
         if encoding not in {"identity", "gzip", "x-gzip"}:
             raise UnsupportedMediaType
-        body = await self._receive(headers.get(b"content-length"), receive)
+        body = await self._receive(scope, headers.get(b"content-length"), receive)
         if encoding != "identity":
-            inflating = asyncio.to_thread(inflate, body, self._max_body) if len(body) > _IN_THREAD else None
-            body = await inflating if inflating else inflate(body, self._max_body)
+            small = inflate_small(body)
+            body = await asyncio.to_thread(inflate, body, self._max_body) if small is None else small
         await next_app(_plain(scope), _replay(body, receive), send)
 
-    async def _receive(self, content_length: bytes | None, receive: Receive) -> bytes:
+    async def _receive(self, scope: Scope, content_length: bytes | None, receive: Receive) -> bytes:
         if content_length is not None and content_length.isdigit() and int(content_length) > self._max_body:
             raise self._too_large()
         chunks: list[bytes] = []
         size = 0
         while True:
-            with self._limited() as timeout:
-                async with timeout:
-                    message = await receive()
+            message = await receive() if HAS_ARRIVED in scope else await self._receive_in_time(receive)
             if message["type"] != "http.request":
                 raise Disconnected
             chunks.append(message["body"])
@@ -74,6 +75,11 @@ class Receiving(ASGIMiddleware):
                 raise self._too_large()
             if not message["more_body"]:
                 return b"".join(chunks)
+
+    async def _receive_in_time(self, receive: Receive) -> ReceiveMessage:
+        with self._limited() as timeout:
+            async with timeout:
+                return await receive()
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(limit=Limit("server.max_body", self._max_body))
@@ -98,13 +104,23 @@ class Disconnected(Refusal):
     message = "The connection was closed before the body was complete"
 
 
+def inflate_small(data: bytes) -> bytes | None:
+    """Gzip `data` inflated, if it is one member of a few bytes: what most calls are. Raises MalformedEncoding."""
+    stream = zlib.decompressobj(wbits=_GZIP)
+    try:
+        inflated = stream.decompress(data, _SMALL)
+    except zlib.error:
+        raise MalformedEncoding from None
+    return inflated if stream.eof and not stream.unused_data else None
+
+
 def inflate(data: bytes, limit: int) -> bytes:
     """Gzip `data` inflated, never beyond `limit` bytes. Raises MalformedEncoding, BodyTooLarge."""
     inflated = bytearray()
     for _ in range(_MOST_MEMBERS + 1):
         if not data:
             return bytes(inflated)
-        stream = zlib.decompressobj(wbits=31)
+        stream = zlib.decompressobj(wbits=_GZIP)
         try:
             inflated += stream.decompress(data, limit + 1 - len(inflated))
         except zlib.error:
