@@ -119,7 +119,14 @@ class Connection(psycopg.AsyncConnection[Any]):
         request = asyncio.create_task(super().cancel_safe(timeout=min(timeout, ANSWER)))
         _CANCELLING.add(request)
         request.add_done_callback(_CANCELLING.discard)
-        await asyncio.shield(request)
+        interrupted: asyncio.CancelledError | None = None
+        while not request.done():
+            try:
+                await asyncio.shield(request)
+            except asyncio.CancelledError as exc:
+                interrupted = exc  # whoever hangs up now has PgBouncer forget what the request was about
+        if interrupted is not None:
+            raise interrupted
 
     @asynccontextmanager
     async def within(self, seconds: float) -> AsyncIterator[None]:
