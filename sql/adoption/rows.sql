@@ -26,17 +26,23 @@ WHERE u.id = ANY(%(users)s::uuid[]);
 
 -- name: forget_rows
 -- Those that the log can make anew. A row whose content the old server has given to another row since, or has lost with another
--- user's account, is here alone.
-DELETE FROM sync.rows r
-USING sync.users u, (
-    SELECT DISTINCT l.userid, l.tablename, l.rowguid::text AS rowguid
+-- user's account, is here alone. Keys are compared as a whole, in either case: PostgreSQL would else go through all rows of the
+-- space for each line.
+WITH again AS (
+    SELECT DISTINCT u.space_id, l.tablename, l.rowguid::text AS rowguid
     FROM public.sync_data l
+    JOIN sync.users u ON u.id = l.userid
     JOIN public.data d ON d.rowguid = l.rowguid
     LEFT JOIN sync.adopted_contents shared ON shared.rowguid = l.rowguid
     WHERE l.userid = ANY(%(users)s::uuid[])
         AND (shared.rowguid IS NULL OR shared.user_id = l.userid AND shared.tablename = l.tablename)
-) line
-WHERE u.id = line.userid AND r.space_id = u.space_id AND r.tablename = line.tablename AND lower(r.rowguid) = line.rowguid;
+)
+DELETE FROM sync.rows
+WHERE (space_id, tablename, rowguid) IN (
+    SELECT space_id, tablename, rowguid FROM again
+    UNION ALL
+    SELECT space_id, tablename, upper(rowguid) FROM again
+);
 
 -- name: forget_history
 DELETE FROM sync.history h
