@@ -19,7 +19,7 @@ from twin import canonical
 from users import User, look_into
 from wire import Answer, Lost, Request
 
-SLOWEST = 2.0
+SLOWEST = 3.0
 """Seconds in which 99 of 100 calls are answered, while all else on this machine is killed, restarted and recovered."""
 _PAUSE = 0.1
 
