@@ -8,7 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, LiteralString, TypeVar
 
+import msgspec
 import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 from psycopg.rows import class_row, scalar_row
 
 T = TypeVar("T")
@@ -49,6 +52,19 @@ def _continue(text: LiteralString, other: LiteralString) -> LiteralString:
     """The first part of `text` (`WITH x AS (...)`), and what follows the first part of `other`."""
     end = "\n)"
     return text.partition(end)[0] + end + other.partition(end)[2]
+
+
+class _RawDumper(Dumper):
+    """JSON text as it was sent, which may be long: no copy of it is made."""
+
+    format = Format.BINARY
+    oid = psycopg.adapters.types["text"].oid
+
+    def dump(self, obj: msgspec.Raw) -> memoryview:
+        return memoryview(obj)
+
+
+psycopg.adapters.register_dumper(msgspec.Raw, _RawDumper)
 
 
 class Tx:

@@ -24,7 +24,7 @@ Key = Annotated[str, msgspec.Meta(max_length=KEY_LENGTH)]
 _OPERATIONS = {"I": "I", "U": "U", "D": "D", "insert": "I", "update": "U", "delete": "D"}
 _NOTHING = msgspec.Raw()
 # rowData without a member that is not null; possessive, so that it never tries twice
-_GONE = re.compile(r'\{\s*+(?:"(?:[^"\\]|\\.)*+"\s*+:\s*+null\s*+,?+\s*+)*+\}', re.DOTALL)
+_GONE = re.compile(rb'\{\s*+(?:"(?:[^"\\]|\\.)*+"\s*+:\s*+null\s*+,?+\s*+)*+\}', re.DOTALL)
 
 
 class SentChange(msgspec.Struct):
@@ -72,14 +72,16 @@ Loose = TypeVar("Loose", LoosePull, LoosePush)
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A row's latest edit on a device. `row_data` is the JSON text as it was sent; None for a row that is gone."""
+    """A row's latest edit on a device. `row_data` is the JSON text as it was sent, most often a part of the call's body and
+    no copy of it; None for a row that is gone.
+    """
 
     operation: str
     rowguid: str
     tablename: str
     client_date: int | None
     """None where the device gave no date: that of its push."""
-    row_data: str | None
+    row_data: msgspec.Raw | None
 
 
 class Pull(msgspec.Struct, frozen=True):
@@ -177,7 +179,7 @@ def _read(
         try:
             changes.append(_change(decode(_CHANGE, bytes(raw)), surrogates, rules))
         except InvalidBody as exc:
-            text = surrogates.restore(bytes(raw).decode())
+            text = surrogates.restore(bytes(raw)).decode()
             unstorable.append(Unstorable(*_reason(exc), text))
     return bare, _latest(changes), unstorable
 
@@ -230,18 +232,19 @@ def _change(sent: SentChange, surrogates: Surrogates, rules: _Rules) -> Change:
     return Change("D" if row_data is None else operation, rowguid, tablename, sent.clientdate, row_data)
 
 
-def _row_data(sent: SentChange, surrogates: Surrogates, most_bytes: int | None) -> str | None:
+def _row_data(sent: SentChange, surrogates: Surrogates, most_bytes: int | None) -> msgspec.Raw | None:
     """The row's JSON text; None where the row is gone on the device: no data, or no member that is not null."""
-    raw, name = (sent.row_data, "rowData") if bytes(sent.row_data) else (sent.data, "data")
-    raw_bytes = bytes(raw)
-    text = raw_bytes.decode()
-    if text in ("", "null"):
+    raw, name = (sent.row_data, "rowData") if memoryview(sent.row_data) else (sent.data, "data")
+    text = memoryview(raw)
+    if len(text) <= len(b"null") and bytes(text) in (b"", b"null"):
         return None
-    if not text.startswith("{"):
+    if bytes(text[:1]) != b"{":
         raise InvalidBody(f"Expected `object | null` - at `$.{name}`")
-    if most_bytes is not None and len(raw_bytes) > most_bytes:
-        raise _RowTooLarge(most_bytes, len(raw_bytes))
-    return None if _GONE.fullmatch(text) else surrogates.restore(text)
+    if most_bytes is not None and len(text) > most_bytes:
+        raise _RowTooLarge(most_bytes, len(text))
+    if _GONE.fullmatch(text):
+        return None
+    return msgspec.Raw(surrogates.restore(bytes(text))) if surrogates.found else raw
 
 
 def _old_rowguid(data: msgspec.Raw) -> str:

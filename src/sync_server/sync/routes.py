@@ -20,6 +20,8 @@ from sync_server.sync import aside, crowd, engine, protocol, uploads
 
 log = structlog.get_logger()
 _JSON = "application/json"
+_LARGE = 2 * engine.PAGE_BYTES
+"""Bytes of a page that has a row of that size, so that a copy would cost more than a piece of the answer of its own."""
 Run = Callable[[Realm, Device, bytes], Awaitable[Response[Any]]]
 
 
@@ -70,7 +72,7 @@ async def _pull(realm: Realm, device: Device, body: bytes) -> Response[Any]:
         str(device.client_id).encode(),
         under_way.to,
     )
-    if first.next is None:
+    if first.next is None and len(first.lines) < _LARGE:
         return Response(head + first.lines + b"]}", media_type=_JSON, status_code=200)
     return Stream(_pages(realm, under_way, head, first), media_type=_JSON, status_code=200)
 
@@ -92,9 +94,12 @@ async def _pages(realm: Realm, under_way: engine.PullUnderWay, head: bytes, page
     """
     separator = head
     while True:
-        if page.lines:  # a page may have nothing that the device must apply
+        if len(page.lines) >= _LARGE:
+            yield separator
+            yield page.lines
+        elif page.lines:  # a page may have nothing that the device must apply
             yield separator + page.lines
-            separator = b","
+        separator = b"," if page.lines else separator
         if page.next is None:
             break
         page = await realm.transact(_page_after(under_way, page.next))

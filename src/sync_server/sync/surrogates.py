@@ -30,6 +30,11 @@ class Surrogates:
         """Whether a decoded string has had an unpaired surrogate."""
         return bool(self._nonce) and f"\ufdd0{self._nonce}" in decoded
 
-    def restore(self, raw: str) -> str:
+    @property
+    def found(self) -> bool:
+        """Whether there was something to hide, or what looked like it."""
+        return bool(self._nonce)
+
+    def restore(self, raw: bytes) -> bytes:
         """A raw part of the text as it was sent."""
-        return raw.replace(rf"\ufdd0{self._nonce}", r"\u") if self._nonce else raw
+        return raw.replace(rb"\ufdd0" + self._nonce.encode(), rb"\u") if self._nonce else raw
