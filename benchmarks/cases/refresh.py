@@ -30,6 +30,7 @@ def measure(world: World) -> Iterable[Figure]:
             if run >= 0:
                 per_second.append(count * times / seconds)
                 spent.append(cpu)
+        world.run(_sync(phones))
     done = count * times
     raw = {
         "refreshes/s": per_second,
@@ -51,7 +52,9 @@ async def _refresh(server: Server, phones: list[Phone], times: int) -> tuple[flo
 
     before, begun = server.cpu(), time.perf_counter()
     await asyncio.gather(*map(live, phones))
-    seconds, cpu = time.perf_counter() - begun, server.cpu().since(before)
+    return time.perf_counter() - begun, server.cpu().since(before)
+
+
+async def _sync(phones: list[Phone]) -> None:
     for answer in await asyncio.gather(*(phone.sync() for phone in phones)):
         checking.pulled(answer, [])
-    return seconds, cpu
