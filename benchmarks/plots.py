@@ -40,6 +40,7 @@ def _options(arguments: Sequence[str]) -> Any:
     parser = argparse.ArgumentParser(prog="bench plots", description="Draw how the cost grows; takes some minutes.")
     parser.add_argument("--only", nargs="+", choices=CURVES, metavar="CURVE", help=f"some of: {', '.join(CURVES)}")
     parser.add_argument("--short", action="store_true", help="small sizes, and nothing is drawn: shows that all works")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what is drawn to this file, too")
     parser.add_argument("--into", type=Path, default=TARGET, help="where the files go (default: docs/performance)")
     parser.add_argument(
         "--directory", type=Path, help="where the database is made (default: the system's for such files)"
