@@ -37,22 +37,22 @@ def main() -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    figures: list[Figure] = []
     with made(options.directory, short=options.short, workers=options.workers) as (world, document):
-        figures = _measure(world, options.only or list(CASES))
+        for name in options.only or CASES:
+            figures += _measure(world, name)
+            if options.json:  # case by case: who ends a long run keeps what is there
+                document["figures"] = [figure.document() for figure in figures]
+                options.json.write_text(json.dumps(document, indent=2) + "\n")
     print("\n" + report.table(figures, judged=not options.short))
     print("\n" + "\n".join(line for figure in figures if (line := report.details(figure))))
-    if options.json:
-        document["figures"] = [figure.document() for figure in figures]
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def _measure(world: World, names: Sequence[str]) -> list[Figure]:
-    figures: list[Figure] = []
-    for name in names:
-        print(f"{name} …", end="", flush=True)
-        begun = time.monotonic()
-        figures += CASES[name](world)
-        print(f" {time.monotonic() - begun:.0f} s", flush=True)
+def _measure(world: World, name: str) -> list[Figure]:
+    print(f"{name} …", end="", flush=True)
+    begun = time.monotonic()
+    figures = list(CASES[name](world))
+    print(f" {time.monotonic() - begun:.0f} s", flush=True)
     return figures
 
 
