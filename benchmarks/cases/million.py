@@ -47,7 +47,7 @@ def measure(world: World) -> Iterable[Figure]:
         others = world.run(users.crowd(server, OTHERS))
         world.run(users.arrive(others, RATE, SECONDS if not world.short else 0.5, -1))
         runs = [
-            world.run(_run(server, others, 0.5 if world.short else SECONDS, run)) for run in range(world.size(RUNS, 1))
+            world.run(_run(server, others, 1.0 if world.short else SECONDS, run)) for run in range(world.size(RUNS, 1))
         ]
         world.run(users.check(server, others))
     for run in runs:
@@ -80,7 +80,7 @@ async def _run(server: Server, others: list[users.User], seconds: float, number:
     pulling = asyncio.ensure_future(
         asyncio.to_thread(_pull, server, phone)
     )  # so that reading it does not hold up others
-    beside = await users.arrive(others, RATE, 600, number, going=lambda: not pulling.done())
+    beside = await users.arrive(others, RATE, 600, number, going=lambda begun: begun < 5 or not pulling.done())
     answer = await pulling
     grown = (server.processes.peak_memory() - before) / 2**20
     await phone.push()

@@ -96,11 +96,11 @@ async def saturate(server: Server, users: list[User], rounds: int) -> tuple[floa
 
 
 async def arrive(
-    users: list[User], rate: float, seconds: float, seed: int, going: Callable[[], bool] = lambda: True
+    users: list[User], rate: float, seconds: float, seed: int, going: Callable[[int], bool] = lambda _: True
 ) -> list[float]:
     """Syncs begin at random, `rate` a second, each of a user who is at rest; the milliseconds until they are over.
 
-    For so many seconds, or until `going` says no.
+    For so many seconds, or until `going` says no to the number of those that have begun.
     """
     resting: asyncio.Queue[User] = asyncio.Queue()
     for user in users:
@@ -115,8 +115,8 @@ async def arrive(
 
     numbers = random.Random(seed)
     begun = due = time.perf_counter()
-    tasks = []
-    while (due := due + numbers.expovariate(rate)) < begun + seconds and going():
+    tasks: list[asyncio.Task[None]] = []
+    while (due := due + numbers.expovariate(rate)) < begun + seconds and going(len(tasks)):
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         tasks.append(asyncio.create_task(sync(due)))
     await asyncio.gather(*tasks)
