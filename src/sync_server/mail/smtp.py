@@ -16,6 +16,8 @@ from sync_server.mail.messages import Message
 _TLS_PORT = 465
 _CLOSING = 421
 _PERMANENT = range(500, 600)
+_CLOSING_ROUNDS = 4
+"""One to close it, one more to notice what has come, and two where something is still to be sent."""
 _QUIT_TIMEOUT = 2.0
 _ERRORS = (aiosmtplib.SMTPException, OSError, ValueError)
 """What a server or network can cause; ValueError: a host name that is none, a login that cannot be encoded."""
@@ -111,9 +113,10 @@ async def leave(client: aiosmtplib.SMTP) -> None:
 
 
 async def _hang_up(client: aiosmtplib.SMTP) -> None:
-    """Close the connection, and give the event loop the round in which it closes the socket: it may be its last one."""
+    """Close the connection, and give the event loop the rounds in which it closes the socket: they may be its last ones."""
     client.close()
-    await asyncio.sleep(0)
+    for _ in range(_CLOSING_ROUNDS):
+        await asyncio.sleep(0)
 
 
 def sender_refused(exc: aiosmtplib.SMTPSenderRefused) -> Away:
