@@ -12,8 +12,8 @@ import time
 from engines import ENGINES, running
 from fetching import TOP, Unobtainable
 
-WHOLE = ["tests", "--ignore=tests/embedded", "--ignore=tests/deploy"]
-"""What is left out is about the embedded PostgreSQL and the images."""
+WHOLE = ["tests", "--ignore=tests/embedded", "--ignore=tests/deploy", "--ignore=tests/benchmarks"]
+"""What is left out is about the embedded PostgreSQL, or starts it, and about the images."""
 SHORT = [
     "tests/structure/test_statements.py",
     "tests/sync/test_conflicts.py",

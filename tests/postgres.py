@@ -15,6 +15,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from sync_server.config import RealmSettings, Secret
+
 GIVEN = os.environ.get("SYNC_TEST_DATABASE_URL", "")
 SUPERUSER = os.environ.get("SYNC_TEST_SUPERUSER_URL", "")
 PREPARED = os.environ.get("SYNC_TEST_PREPARED_STATEMENTS", "1") != "0"
@@ -87,16 +89,23 @@ def as_role(url: str, name: str) -> str:
     return f"{before.partition('://')[0]}://{name}:tests@{after}" if GIVEN else f"postgresql://{name}@{after}"
 
 
+def realm_at(url: str) -> RealmSettings:
+    """The settings of a realm with this database."""
+    return RealmSettings(url=Secret(url), prepared_statements=PREPARED)
+
+
 def served(config: dict[str, Any]) -> dict[str, Any]:
     """`config` with what its realms need behind the pooler under test, where they do not say so themselves."""
     realms = config.get("db", {}).get("realms") if isinstance(config.get("db"), dict) else None
     if PREPARED or not isinstance(realms, dict):
         return config
-    told = {
-        name: {"url": realm, "prepared_statements": False} if isinstance(realm, str) and "://" in realm else realm
-        for name, realm in realms.items()
-    }
-    return {**config, "db": {**config["db"], "realms": told}}
+    return {**config, "db": {**config["db"], "realms": {name: _unprepared(realm) for name, realm in realms.items()}}}
+
+
+def _unprepared(realm: Any) -> Any:
+    if isinstance(realm, str) and "://" in realm:
+        return {"url": realm, "prepared_statements": False}
+    return {"prepared_statements": False, **realm} if isinstance(realm, dict) else realm
 
 
 def prepare_nothing() -> None:

@@ -10,10 +10,9 @@ import pytest
 
 from adoption import old_tables
 from conftest import Process, start_server
-from postgres import Postgres
+from postgres import Postgres, realm_at
 from sync_server import adoption
 from sync_server.adoption import Report
-from sync_server.config import RealmSettings, Secret
 
 NUMBERS = itertools.count(1)
 """For names: a module's fixtures may be made several times in one worker."""
@@ -29,7 +28,7 @@ class Silent:
 
 
 def adopt(url: str, *, dry_run: bool = False, all_again: bool = False) -> Report:
-    settings = RealmSettings(url=Secret(url))
+    settings = realm_at(url)
     return adoption.adopt("main", settings, url, Silent(), dry_run=dry_run, all_again=all_again)
 
 

@@ -13,8 +13,8 @@ from psycopg.types.json import Jsonb
 from adoption import old_tables
 from adoption.conftest import adopt
 from adoption.old_server import LINE
+from postgres import realm_at
 from sync_server import adoption
-from sync_server.config import RealmSettings, Secret
 from users import look_into
 
 
@@ -78,7 +78,7 @@ def test_a_content_that_becomes_somebody_elses_during_the_run_is_not_taken(old: 
     ann, bea = old.user(1), old.user(2)
     guid = str(uuid.uuid4())
     old.push(ann, guid, "I", 1000, {"text": "Ann's"})
-    settings = RealmSettings(url=Secret(old.url))
+    settings = realm_at(old.url)
     meanwhile = Meanwhile(lambda: old.push(bea, guid, "I", 2000, {"text": "Bea's secret"}))
     report = adoption.adopt("main", settings, old.url, meanwhile)
     assert rows(old, ann) == {}

@@ -20,6 +20,8 @@ EVERY = bool(os.environ.get("SYNC_TEST_EVERY_STATEMENT"))
 it is, the same loop runs the transaction again, and waits each time."""
 SHORT = ["register", "push", "pull"]
 """Calls that stand for all where conflicts never end."""
+SELDOM = ["register again", "login again", "upload", "unregister", "unregister with data", "forgotten", "change"]
+"""Calls of many statements, which .ci/run leaves out."""
 BACKGROUND = ("mail",)
 """Files whose statements belong to no call."""
 
@@ -71,7 +73,9 @@ def check_mails(scenario: Scenario, actor: Actor) -> None:
 
 
 @pytest.mark.parametrize("kind", ["conflict", "cut before", "cut after"])
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in SELDOM else name for name in SCENARIOS]
+)
 def test_once_at_each_statement_changes_nothing_of_the_outcome(
     world: World, of_no_call: set[str], name: str, kind: Kind
 ) -> None:

@@ -77,6 +77,7 @@ def virtual_environment(tmp_path: Path) -> Path:
     return tmp_path / "venv" / "bin"
 
 
+@pytest.mark.long
 @INSTALLING
 def test_the_wheel_is_whole_and_its_command_works_in_a_clean_environment(
     virtual_environment: Path, tmp_path: Path

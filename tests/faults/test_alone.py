@@ -36,6 +36,7 @@ def test_nothing_is_lost_with_postgresql(world: World, seed: int) -> None:
     assert met(all_of_layer(world, "database", seed))
 
 
+@pytest.mark.long
 def test_nothing_is_lost_on_the_way_to_postgresql(world: World, seed: int) -> None:
     short = [each for each in available(world) if each.layer == "link" and each.seconds < HANG_LIMIT]
     assert met(run_alone(world, alone(short, seed), seed))

@@ -21,8 +21,9 @@ from psycopg.rows import dict_row
 
 from device import wall_clock
 from mail.post_office import Loop, PostOffice
+from postgres import realm_at
 from sync_server.accounts import pins
-from sync_server.config import Config, Database, Email, RealmSettings, Secret
+from sync_server.config import Config, Database, Email, Secret
 from sync_server.keys import Keys
 from sync_server.mail.mailer import Mailer
 from sync_server.mail.pace import Pace
@@ -194,7 +195,7 @@ class House:
         email = {"from_": "Sync, Inc.", "from_email": "noreply@example.org", "apps": {"main": "ToDos"}} | email
         if "username" in email:
             email = {"password": Secret(PASSWORD)} | email
-        realms = {name: RealmSettings(url=Secret(url)) for name, url in self.urls.items()}
+        realms = {name: realm_at(url) for name, url in self.urls.items()}
         return Config(db=Database(realms=realms, timeout=5.0), email=Email(**email), base=self.base)
 
     @asynccontextmanager

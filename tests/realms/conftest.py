@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import psycopg
 import pytest
 
-from postgres import Postgres
+from postgres import Postgres, realm_at
 from proxies import Proxy, address_of, through
 from server.conftest import operator
 from sync_server import migrations
-from sync_server.config import Config, Database, RealmSettings, Secret
+from sync_server.config import Config, Database
 from sync_server.database import Tx
 from sync_server.errors import Unavailable
 from sync_server.mail import queue
@@ -59,7 +59,7 @@ async def serving(
     timeout: float = 1.0,  # noqa: ASYNC109 - the setting
 ) -> AsyncIterator[Realms]:
     """The realms of these databases."""
-    realms = {name: RealmSettings(url=Secret(url)) for name, url in urls.items()}
+    realms = {name: realm_at(url) for name, url in urls.items()}
     config = Config(db=Database(realms=realms, max_connections=connections, timeout=timeout))
     made = Realms(config, urls)
     try:

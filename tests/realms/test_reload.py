@@ -17,7 +17,7 @@ from postgres import superuser
 from proxies import FREEZE, PASS, Proxy
 from server.calls import Call, begin_sync, change, log_in, push, register
 from server.databases import count, locked_space, somebody_waits
-from server.operating import AT_ONCE, BOTH, Operator, Running, config_with, wait_for
+from server.operating import ALSO_TWO, AT_ONCE, Operator, Running, config_with, wait_for
 
 SOON = 20.0
 
@@ -42,7 +42,7 @@ def everywhere(running: Running, realm: str, number: int, status: int) -> None:
         assert time.monotonic() < deadline, realm
 
 
-@BOTH
+@ALSO_TWO
 def test_realms_are_added_changed_and_removed(
     operator: Operator, new_database: Callable[[], str], workers: str
 ) -> None:
@@ -77,7 +77,7 @@ def connections_of(url: str) -> int:
     return count(superuser(url), query)  # past a pooler, in which who counts would get one of them
 
 
-@BOTH
+@ALSO_TWO
 def test_calls_to_a_realm_that_is_removed_end_well(
     operator: Operator, new_database: Callable[[], str], workers: str
 ) -> None:
@@ -98,7 +98,11 @@ def test_calls_to_a_realm_that_is_removed_end_well(
 
 
 @pytest.mark.parametrize(
-    "broken", ["{ this is being edited", {"db": {"realms": {"main": "mysql://x"}}}, {"db": {"realms": {}}}]
+    "broken",
+    [
+        "{ this is being edited",
+        *[pytest.param({"db": {"realms": realms}}, marks=pytest.mark.long) for realms in ({"main": "mysql://x"}, {})],
+    ],
 )
 def test_a_broken_configuration_leaves_the_old_one_in_force(
     operator: Operator, new_database: Callable[[], str], broken: dict[str, Any] | str
@@ -132,6 +136,7 @@ def test_what_takes_a_restart_is_said(operator: Operator, new_database: Callable
     assert not (operator.directory / "elsewhere").exists()
 
 
+@pytest.mark.long
 def test_a_worker_that_is_replaced_knows_the_new_realms(operator: Operator, new_database: Callable[[], str]) -> None:
     main, new = new_database(), new_database()
     running = operator.serve(config_with({"main": main}), "--workers", "2")

@@ -13,11 +13,11 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from postgres import Postgres
+from postgres import Postgres, realm_at
 from proxies import FREEZE, PASS, REFUSE, Proxy, address_of, through
 from server.operating import free_port, wait_for
 from sync_server import connections, migrations, preparing, reloading
-from sync_server.config import Config, Database, Email, RealmSettings, Secret, Server
+from sync_server.config import Config, Database, Email, Server
 from sync_server.migrating import Migrating
 from sync_server.preparing import Databases
 from sync_server.reloading import Reloading
@@ -27,7 +27,7 @@ CLOSED = f"postgresql://nobody@127.0.0.1:{free_port()}/db"
 
 
 def config_of(urls: dict[str, str], **db: Any) -> Config:
-    realms = {name: RealmSettings(url=Secret(url)) for name, url in urls.items()}
+    realms = {name: realm_at(url) for name, url in urls.items()}
     return Config(db=Database(realms=realms, **db))
 
 

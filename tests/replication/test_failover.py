@@ -108,6 +108,7 @@ def test_a_commit_that_an_administrator_cancels_is_not_acknowledged(pair: Pair, 
         assert len(user.history()) == 1
 
 
+@pytest.mark.long
 def test_a_server_that_takes_no_changes_any_more_is_left(pair: Pair, served: Fleet) -> None:
     """As with a primary that became a standby under connections which a pooler kept."""
     with look_into(pair.primary.url("main")) as before:

@@ -10,8 +10,9 @@ from typing import TypeVar
 
 import pytest
 
+from postgres import realm_at
 from sync.conftest import connections, new_user, user, wire
-from sync_server.config import Config, Database, RealmSettings, Secret
+from sync_server.config import Config, Database
 from sync_server.realms import Realm, Realms
 from sync_server.retention import pruning
 from wire import Server
@@ -29,7 +30,7 @@ def run(url: str, work: Callable[[Realm], Awaitable[T]]) -> T:
     """Do something with a realm of its own process, as another instance would."""
 
     async def working() -> T:
-        config = Config(Database({"main": RealmSettings(Secret(url))}), base=Path("/nonexistent"))
+        config = Config(Database({"main": realm_at(url)}), base=Path("/nonexistent"))
         realms = Realms(config, {"main": url})
         try:
             return await work(realms.get("main"))

@@ -13,7 +13,7 @@ import pytest
 
 from server.calls import register
 from server.databases import somebody_waits
-from server.operating import AT_ONCE, BOTH, Operator, config_with, ends_within, wait_for
+from server.operating import ALSO_TWO, AT_ONCE, BOTH, Operator, config_with, ends_within, wait_for
 from server.raw import GREETING, REGISTRATION, Raw, head
 
 KNOCKING = """
@@ -43,7 +43,7 @@ def test_ends_at_once_with_0(operator: Operator, empty_url: str, workers: str, n
     assert running.faults() == []
 
 
-@BOTH
+@ALSO_TWO
 def test_what_has_stopped_coming_does_not_hold_the_end(operator: Operator, empty_url: str, workers: str) -> None:
     running = operator.serve(config_with({"default": empty_url}), "--workers", workers)
     silent = [Raw(running.port) for _ in range(8)]
@@ -65,7 +65,7 @@ def test_what_has_stopped_coming_does_not_hold_the_end(operator: Operator, empty
     assert running.faults() == []
 
 
-@pytest.mark.parametrize("round_", range(4))
+@pytest.mark.parametrize("round_", range(2))
 def test_connections_that_keep_coming_do_not_hold_the_end(operator: Operator, empty_url: str, round_: int) -> None:
     """Also one that is accepted in the moment in which the server closes. That happens, in one round of three or so, without
     uvloop, as on Windows.
