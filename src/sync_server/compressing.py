@@ -36,8 +36,8 @@ class _Answer:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._start: HTTPResponseStartEvent | None = None
-        self._compressor = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP)
-        self._compresses = False
+        self._compressor: isal_zlib.Compress | None = None
+        """If it is worth it; making one costs more than a short answer."""
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -49,24 +49,25 @@ class _Answer:
 
     async def _send_body(self, body: bytes, *, more: bool) -> None:
         start, self._start = self._start, None
+        if start is not None and (more or len(body) >= _WORTH_IT):
+            self._compressor = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP)
+        if self._compressor is not None:
+            body = await self._deflated(self._compressor, body, more)
         if start is not None:
-            self._compresses = more or len(body) >= _WORTH_IT
-        if self._compresses:
-            body = await self._deflated(body, more)
-        if start is not None:
-            if self._compresses:
+            if self._compressor is not None:
                 _tell(start, None if more else len(body))
             await self._send(start)
         await self._send(HTTPResponseBodyEvent(type="http.response.body", body=body, more_body=more))
 
-    async def _deflated(self, body: bytes, more: bool) -> bytes:
+    async def _deflated(self, compressor: isal_zlib.Compress, body: bytes, more: bool) -> bytes:
         if len(body) > _IN_THREAD:
-            return await asyncio.to_thread(self._deflate, body, more)
-        return self._deflate(body, more)
+            return await asyncio.to_thread(_deflate, compressor, body, more)
+        return _deflate(compressor, body, more)
 
-    def _deflate(self, body: bytes, more: bool) -> bytes:
-        how = isal_zlib.Z_SYNC_FLUSH if more else isal_zlib.Z_FINISH
-        return bytes(self._compressor.compress(body) + self._compressor.flush(how))
+
+def _deflate(compressor: isal_zlib.Compress, body: bytes, more: bool) -> bytes:
+    how = isal_zlib.Z_SYNC_FLUSH if more else isal_zlib.Z_FINISH
+    return bytes(compressor.compress(body) + compressor.flush(how))
 
 
 def _tell(start: HTTPResponseStartEvent, length: int | None) -> None:
