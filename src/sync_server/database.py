@@ -67,6 +67,11 @@ class _RawDumper(Dumper):
 psycopg.adapters.register_dumper(msgspec.Raw, _RawDumper)
 
 
+def on_cockroachdb(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> bool:
+    """Whether the database is CockroachDB, which says so when it is connected to."""
+    return connection.info.parameter_status("crdb_version") is not None
+
+
 class Tx:
     """A connection inside a transaction (or, for a single read, without one). Each call runs one named statement."""
 
@@ -76,8 +81,7 @@ class Tx:
 
     @property
     def on_cockroachdb(self) -> bool:
-        """Whether the database is CockroachDB, which says so when it is connected to."""
-        return self._connection.info.parameter_status("crdb_version") is not None
+        return on_cockroachdb(self._connection)
 
     async def execute(self, name: str, parameters: Mapping[str, Any]) -> int:
         """Run a statement; the number of rows that it touched."""

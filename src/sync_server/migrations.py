@@ -16,7 +16,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from sync_server import connections, diagnosis, steps
-from sync_server.database import sql_directory, with_schema
+from sync_server.database import on_cockroachdb, sql_directory, with_schema
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 _ATTEMPTS = 30
@@ -80,11 +80,6 @@ def connect(url: str) -> Connection:
         else psycopg.IsolationLevel.READ_COMMITTED  # what is done is seen after waiting for the lock
     )
     return connection
-
-
-def on_cockroachdb(connection: Connection) -> bool:
-    """Whether the database is CockroachDB, which says so when it is connected to."""
-    return connection.info.parameter_status("crdb_version") is not None
 
 
 @contextmanager
