@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -113,29 +114,23 @@ def test_a_sync_too_many_is_put_off_until_another_ends(new_user: NewUser) -> Non
     begin(new_user("crowded"))
 
 
-@pytest.mark.usefixtures("nobody_syncs")
-def test_an_abandoned_sync_takes_no_place_after_two_minutes(new_user: NewUser) -> None:
-    user = new_user("crowded")
-    lost = begin(user)
-    begin(new_user("crowded"))
-    third = new_user("crowded").device()
-    with pytest.raises(Refused):
-        third.pull([])
-    user.two_minutes_pass(lost)
-    third.pull([])
-
-
-@pytest.mark.usefixtures("nobody_syncs")
-def test_a_sync_of_the_future_takes_no_place(new_user: NewUser) -> None:
-    """The database's clock was wrong when it began; its device may never come back."""
-    user = new_user("crowded")
-    lost = begin(user)
-    begin(new_user("crowded"))
-    third = new_user("crowded").device()
-    with pytest.raises(Refused):
-        third.pull([])
+def clock_was_ahead(user: User, device: Device) -> None:
+    """The database's clock was wrong when the device's sync began."""
     ahead = "UPDATE sync.clients SET sync_started = sync_started + 86400000 WHERE id = %s"
-    user.connection.execute(ahead, (lost.client_id,))
+    user.connection.execute(ahead, (device.client_id,))
+
+
+@pytest.mark.usefixtures("nobody_syncs")
+@pytest.mark.parametrize("abandon", [User.two_minutes_pass, clock_was_ahead])
+def test_an_abandoned_sync_takes_no_place(new_user: NewUser, abandon: Callable[[User, Device], None]) -> None:
+    """After two minutes, or when it began in the future."""
+    user = new_user("crowded")
+    lost = begin(user)
+    begin(new_user("crowded"))
+    third = new_user("crowded").device()
+    with pytest.raises(Refused):
+        third.pull([])
+    abandon(user, lost)
     third.pull([])
 
 
