@@ -175,8 +175,5 @@ SELECT key, %(item)s, (extract(epoch FROM now()) * 1000)::bigint + milliseconds
 FROM unnest(%(keys)s::text[], %(windows)s::bigint[]) AS counted (key, milliseconds)
 ON CONFLICT (key, item) DO UPDATE SET expires = excluded.expires;
 
--- name: drop_old_attempts
-DELETE FROM sync.attempts WHERE expires <= (extract(epoch FROM now()) * 1000)::bigint;
-
 -- name: drop_attempts
 DELETE FROM sync.attempts WHERE key = ANY(%(keys)s::text[]);

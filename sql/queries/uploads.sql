@@ -33,10 +33,6 @@ SELECT piece FROM sync.upload_parts
 WHERE client_id = %(client_id)s AND call = %(call)s AND sync_id = %(sync_id)s
 ORDER BY chunk_index;
 
--- name: drop_old_uploads
--- Abandoned ones of any client.
-DELETE FROM sync.uploads WHERE touched < (extract(epoch FROM now()) * 1000)::bigint - %(lifetime)s;
-
 -- name: drop_surplus_uploads
 -- The oldest make room, so that abandoned uploads never block a device.
 DELETE FROM sync.uploads u

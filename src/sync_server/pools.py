@@ -27,7 +27,8 @@ from sync_server.undisturbed import to_the_end
 T = TypeVar("T")
 log = structlog.get_logger()
 
-ATTEMPTS = 6
+ATTEMPTS = 10
+"""With the pauses between them some two seconds, so that several calls that meet again and again all get through."""
 POOL_TIMEOUT = 5.0
 """Seconds that a call waits for a connection before it is answered with 503."""
 IDLE = 20.0

@@ -189,8 +189,6 @@ def test_the_counts_end_with_their_time(limited: Own, caller: Calls, phone: Phon
     limited.database.execute("UPDATE sync.attempts SET expires = expires - 15 * 60000")
     assert caller.login(phone).error == "ok"
     assert caller.login(guesses(phone, 0, 1)[0]).status == 403
-    old = "SELECT count(*) AS old FROM sync.attempts WHERE expires < extract(epoch FROM now()) * 1000"
-    assert limited.database.execute(old).fetchone() == {"old": 0}
 
 
 def test_the_counts_tell_nothing_about_whom_they_count(limited: Own, caller: Calls, phone: Phone) -> None:
@@ -225,8 +223,10 @@ def test_workers_count_together(serve: Serve) -> None:
 
 def test_limits_can_be_turned_off(calls: Calls, database: Connection) -> None:
     """The shared server of the tests runs with RATE_LIMIT_DISABLE=1."""
+    counted = "SELECT count(*) AS counted FROM sync.attempts"
+    before = database.execute(counted).fetchone()
     phone = calls.registered()
     assert {calls.login(guess).status for guess in guesses(phone, 0, 60)} == {403}
     assert calls.login(phone).error == "ok"
     assert {calls.forgotten(phone.email).status for _ in range(8)} == {200}
-    assert database.execute("SELECT count(*) AS kept FROM sync.attempts").fetchone() == {"kept": 0}
+    assert database.execute(counted).fetchone() == before

@@ -77,10 +77,10 @@ def test_what_has_expired_goes(user: User, prune: Prune) -> None:
     for item, left in (("old", -1), ("new", 60_000)):
         record = "INSERT INTO sync.attempts VALUES (%s, %s, (extract(epoch FROM now()) * 1000)::bigint + %s)"
         execute(record, (key, item, left))
-    for name, days in (("old", 2), ("new", 0)):
+    for name, minutes in (("old", 61), ("new", 59)):
         execute(
             "INSERT INTO sync.uploads VALUES (%s, 'pull', %s, 2, (extract(epoch FROM now()) * 1000)::bigint - %s)",
-            (phone.client_id, name, days * DAY),
+            (phone.client_id, name, minutes * 60_000),
         )
     execute("INSERT INTO sync.upload_parts VALUES (%s, 'pull', 'old', 0, 'x')", (phone.client_id,))
     execute("INSERT INTO sync.pins (user_id, nonce, created) VALUES (%s, 'x', 1)", (user_id,))

@@ -102,7 +102,6 @@ class Limits:
         if self._limits:
             windows = [limit.window for limit in self._limits.values()]
             await tx.execute("record_attempt", {**self._attempt(tried), "windows": windows})
-            await tx.execute("drop_old_attempts", {})
             await self._count(tx, room=0)
 
     def _attempt(self, tried: tuple[str, ...]) -> dict[str, object]:

@@ -16,8 +16,6 @@ from sync_server.limits import Limit
 from sync_server.sync.protocol import KEY_LENGTH
 from sync_server.sync.surrogates import Surrogates
 
-LIFETIME = 60 * 60_000
-"""Milliseconds without a new part after which an upload is thrown away."""
 MOST_UPLOADS = 4
 """Uploads that a client may have at once; the oldest gives way."""
 MOST_CHUNKS = 10_000
@@ -93,7 +91,6 @@ async def add(tx: Tx, device: Device, call: Call, part: Part, max_bytes: int) ->
         "chunk_index": part.chunk_index,
         "piece": part.piece,
     }
-    await tx.execute("drop_old_uploads", {"lifetime": LIFETIME})
     chunks = await tx.value("lock_upload", key)
     stored = await tx.value("stored_part", key)
     if chunks != part.chunks or (stored is not None and bytes(stored) != part.piece):
