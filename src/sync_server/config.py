@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from sync_server import connection_url, documents
+from sync_server.complaint import Complaint
 from sync_server.connection_url import UnreadableUrl
 from sync_server.documents import DocumentError
 from sync_server.limits import Limits
@@ -22,7 +23,7 @@ _EMBEDDED_NAME = 57
 """Characters of an embedded realm's name: its database is called realm_<name>, and PostgreSQL takes 63."""
 
 
-class ConfigError(Exception):
+class ConfigError(Complaint):
     """The configuration cannot be used; the text says where and why, in one line."""
 
 

@@ -15,6 +15,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
+from sync_server.complaint import Complaint
 from sync_server.limits import Limit
 
 log = structlog.get_logger()
@@ -178,7 +179,7 @@ class BodyStalled(Refusal):
     message = "The body of the request did not arrive in time"
 
 
-class Unavailable(Refusal):
+class Unavailable(Refusal, Complaint):
     """The realm's database does not answer, or the server has more to do than it can take on."""
 
     status = 503

@@ -19,6 +19,7 @@ from litestar.types import Message, Receive, Scope, Send
 
 from sync_server import heads, signals
 from sync_server.app import create_app
+from sync_server.complaint import Complaint
 from sync_server.config import Config
 from sync_server.errors import Refusal
 from sync_server.workers import Workers
@@ -39,7 +40,7 @@ _CUT_HEADERS = [
 ]
 
 
-class ServeError(Exception):
+class ServeError(Complaint):
     """The server cannot run; one line says why."""
 
 

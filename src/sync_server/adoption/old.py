@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import LiteralString
 
+from sync_server.complaint import Complaint
 from sync_server.database import queries
 from sync_server.migrations import Connection
 
@@ -25,7 +26,7 @@ WHERE n.nspname = 'public' AND c.relkind = 'r' AND c.relname = ANY(%s) AND a.att
 _UUIDS = (("users", "id"), ("user_clients", "clientid"), ("data", "rowguid"), ("sync_data", "rowguid"))
 
 
-class AdoptionError(Exception):
+class AdoptionError(Complaint):
     """The old database cannot be taken over; one line says why and how to mend it."""
 
 

@@ -7,8 +7,10 @@ import os
 import re
 from pathlib import Path
 
+from sync_server.complaint import Complaint
 
-class EmbeddedError(Exception):
+
+class EmbeddedError(Complaint):
     """The embedded PostgreSQL cannot do what was asked; the message is one line that says why and what to do."""
 
 
