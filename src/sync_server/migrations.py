@@ -54,6 +54,12 @@ class Migration(NamedTuple):
     def digest(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    @property
+    def on_postgresql(self) -> str:
+        """What comes with it on PostgreSQL only, such as triggers."""
+        file = sql_directory() / "postgresql" / f"{self.name}.sql"
+        return file.read_text() if file.exists() else ""
+
 
 class MigrationError(Exception):
     """The schema cannot be brought up to date; one line says why."""
@@ -215,6 +221,8 @@ def _named(migration: Migration) -> Iterator[None]:
 def _run(connection: Connection, schema: str, migration: Migration) -> None:
     with _named(migration):
         connection.execute(with_schema(migration.text, schema).encode())
+        if migration.on_postgresql:
+            connection.execute(with_schema(migration.on_postgresql, schema).encode())
     record = "INSERT INTO {schema}.migrations (version, name, digest) VALUES (%s, %s, %s)"
     _execute(connection, record, schema, migration.version, migration.name, migration.digest)
 

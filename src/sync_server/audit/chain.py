@@ -1,0 +1,68 @@
+"""Lines of the audit log, and what their hashes cover. sql/queries/audit.sql says the same to the database, for pushes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+from uuid import UUID
+
+ADMINS = UUID(int=0)
+"""The chain of what admins do. Every other one is that of a space, and has its id."""
+BUCKETS = 16
+
+
+class Line(NamedTuple):
+    """What the hash of a line covers, besides the hash of the line before it."""
+
+    chain_id: UUID
+    number: int
+    at: int
+    action: str
+    entity: str
+    entity_id: str
+    stamp: int | None
+    changes: int | None
+    user_id: UUID | None
+    realm: str | None
+    role: str | None
+    client_id: UUID | None
+    via: str
+    request_id: str | None
+    content_digest: str
+    address_digest: str
+
+    def hash(self, previous: str) -> str:
+        """The line's hash, after the one before it in the chain (empty for the first one)."""
+        return digest(previous, *self)
+
+
+class Change(NamedTuple):
+    """A line of the history, as the content of a push has it."""
+
+    ordinal: int
+    operation: str
+    client_date: int
+    tablename: str
+    rowguid: str
+    row_data: str | None
+    old_data: str | None
+
+    def digest(self, salt: str) -> str:
+        return digest(salt, *self)
+
+
+def digest(*parts: object) -> str:
+    """SHA-256 of `parts`, in hexadecimal: each with its length before it, so that none can pass for two; None as '-'."""
+    covered = hashlib.sha256()
+    for part in parts:
+        if part is None:
+            covered.update(b"- ")
+        else:
+            text = str(part).encode()
+            covered.update(b"%d:%b " % (len(text), text))
+    return covered.hexdigest()
+
+
+def same(stored: str, computed: str) -> bool:
+    """Whether a digest in the database is the `computed` one. CockroachDB's is in hexadecimal twice: its sha256 is text."""
+    return stored in {computed, computed.encode().hex()}
