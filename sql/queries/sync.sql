@@ -130,7 +130,7 @@ WITH bounds AS (
 SELECT * FROM bounds;
 
 -- name: client_of_push
-SELECT u.space_id, c.sync_number, c.sync_from, c.sync_to, c.sync_token, c.push_digest, c.push_answer
+SELECT u.space_id, u.role, c.sync_number, c.sync_from, c.sync_to, c.sync_token, c.push_digest, c.push_answer
 FROM sync.clients c
 JOIN sync.users u ON u.id = c.user_id
 WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
@@ -142,7 +142,8 @@ FOR UPDATE OF c;
 SELECT 1 FROM sync.spaces WHERE id = %(space_id)s FOR UPDATE;
 
 -- name: push_changes
--- A push in one statement. It does nothing and says so where the call belongs to no sync under way, or where the statement's
+-- A push in one statement. It does nothing and says so where the call belongs to no sync under way, where a viewer has changes, or
+-- where the statement's
 -- snapshot may be older than the lock on the space: then another push has moved the clock, or tombstones have been pruned,
 -- between the two, and what is stored must be looked at anew (G2, G4). Every change of a space's rows moves its clock under
 -- this lock, so where clock and pruned are the same in the snapshot and under the lock, so are the rows. Locks: the client,
@@ -165,6 +166,7 @@ WITH client AS (
         AND u.token_epoch = %(epoch)s AND u.active
         AND c.sync_from IS NOT NULL AND c.sync_to IS NOT NULL
         AND (c.sync_token = %(token_id)s OR c.sync_number = %(sync_number)s)
+        AND (u.role <> 'viewer' OR %(without_changes)s)
     FOR UPDATE OF c
 ),
 incoming AS (

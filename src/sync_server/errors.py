@@ -135,6 +135,14 @@ class PullFirst(Refusal):
     message = "You should pull before pushing: there is no sync under way that this push belongs to"
 
 
+class ReadOnly(Refusal):
+    """The device keeps its changes, and goes on pulling."""
+
+    status = 422  # neither 403, which has clients log in again, nor 404
+    code = "read_only"
+    message = "Your account may read but not change anything here; your changes are kept on this device"
+
+
 class BodyTooLarge(Refusal):
     status = 413
     code = "body_too_large"

@@ -14,7 +14,7 @@ import msgspec
 
 from sync_server.accounts.tokens import Device
 from sync_server.database import Tx
-from sync_server.errors import AlreadySyncing, PullFirst, TokenRejected
+from sync_server.errors import AlreadySyncing, PullFirst, ReadOnly, TokenRejected
 from sync_server.limits import KEPT_ASIDE, SYNCS
 from sync_server.sync import aside
 from sync_server.sync.protocol import DATE_LIMIT, Change, Pull, Push
@@ -61,6 +61,7 @@ class _PullClient(NamedTuple):
 
 class _PushClient(NamedTuple):
     space_id: UUID
+    role: str
     sync_number: int
     sync_from: int | None
     sync_to: int | None
@@ -184,7 +185,8 @@ async def push(tx: Tx, device: Device, push: Push, *, full_history: bool, share:
     """Store the changes of a push (G1, G4, G5, G10).
 
     What cannot be stored is kept aside, up to `share` bytes per user, and does not hold up the rest.
-    Raises PullFirst when the push belongs to no sync under way, TokenRejected.
+    A viewer's device ends its syncs like any other, but may bring no changes.
+    Raises PullFirst when the push belongs to no sync under way, ReadOnly, TokenRejected.
     """
     client = await tx.one(_PushClient, "client_of_push", device.parameters)
     if client is None:
@@ -193,6 +195,8 @@ async def push(tx: Tx, device: Device, push: Push, *, full_history: bool, share:
         if client.sync_from is None and client.push_digest == push.digest:
             return Pushed(client.push_answer)
         raise PullFirst
+    if client.role == "viewer" and (push.changes or push.unstorable):
+        raise ReadOnly
     if push.changes:
         await tx.execute("lock_space", {"space_id": client.space_id})
     stored = await _store(tx, device, push, full_history=full_history)
@@ -226,6 +230,7 @@ async def _store(tx: Tx, device: Device, push: Push, *, full_history: bool) -> P
         "is_partial": push.is_partial,
         "digest": push.digest,
         "full_history": full_history,
+        "without_changes": not push.changes,
     }
     stored = await tx.one(_Stored, "push_changes", parameters)
     return Pushed(stored.cursor) if stored is not None and stored.done else None
