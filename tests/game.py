@@ -47,6 +47,8 @@ class Plan:
     token_faults: Mapping[int, str] = field(default_factory=dict)
     others: Mapping[int, int] = field(default_factory=dict)
     """Devices that sync before an exchange arrives, by its number."""
+    operator: Mapping[int, int] = field(default_factory=dict)
+    """What an operator brings back before an exchange arrives."""
     crash_step: int | None = None
 
 
@@ -139,6 +141,15 @@ class Game:
         household.twin.space.clock += milliseconds
         household.user.set_clock(household.twin.space.clock)
 
+    def bring_back(self, number: int, which: int) -> None:
+        """An operator brings back a version that was replaced or lost, or deletes a row."""
+        household, _ = self._tell("bring back", number, which)
+        lines = [*household.user.overridden(), *household.user.rows().values()]
+        if lines:
+            line = lines[which % len(lines)]
+            row_data = None if which >= len(lines) else line["row_data"]
+            household.twin.bring_back((line["tablename"], line["rowguid"]), row_data)
+
     def prune(self, number: int, age: int) -> None:
         """The server forgets what is older than `age` ms, as far as it may. The history stays."""
         household, _ = self._tell("prune", number, age)
@@ -165,10 +176,15 @@ class Game:
                 number = next(numbers)
                 self._keep_a_copy(player, request)
                 self._sync_of_another(plan.others.get(number))
+                if number in plan.operator:
+                    self.bring_back(self._number(player), plan.operator[number])
                 fault = plan.faults.get(number)
             return FAULTS[fault](request, send) if fault else send(request)
 
         return transport
+
+    def _number(self, player: Player) -> int:
+        return next(number for number, (_, each) in enumerate(self.players) if each is player)
 
     @staticmethod
     def _keep_a_copy(player: Player, request: Request) -> None:

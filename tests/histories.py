@@ -35,6 +35,8 @@ def move(game: Game, rng: random.Random) -> None:
         game.write(number, key)
     elif luck < 0.88:
         game.sync(number, random_plan(rng))
+    elif luck < 0.9:
+        game.bring_back(number, rng.randrange(20))
     elif luck < 0.93:
         game.straggle(number, rng.randrange(20))
     elif luck < 0.95:
@@ -55,6 +57,7 @@ def random_plan(rng: random.Random) -> Plan:
         faults=some_faults(0, 0, 1, 2, 3),
         token_faults=some_faults(0, 0, 0, 1),
         others={rng.randrange(5): rng.randrange(6) for _ in range(rng.choice([0, 1, 2]))},
+        operator={rng.randrange(5): rng.randrange(20) for _ in range(rng.choice([0, 0, 0, 1]))},
         crash_step=rng.choice([None, None, None, rng.randrange(10)]),
     )
 

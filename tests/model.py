@@ -3,8 +3,8 @@
 `Space` is the oracle of the tests: what docs and SQL say in their own way, it says in the fewest lines. `python
 tests/model.py [runs] [first_seed]` plays random histories (edits, syncs, crashes at any step, lost requests and answers,
 the client's resend of every failed call, copies of requests that arrive much later, skewed clocks, restored device
-backups, devices that sync in the middle of each other's syncs, tombstones that are pruned), lets the devices come to rest,
-and checks that all hold the same rows (G1-G3, G5, G6). Standard library only.
+backups, devices that sync in the middle of each other's syncs, pruned tombstones, versions that an operator brings back),
+lets the devices come to rest, and checks that all hold the same rows (G1-G3, G5, G6). Standard library only.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ Key = tuple[str, str]  # (tablename, rowguid)
 Change = tuple[str, int, Any]  # (operation, clientdate, data); no data: the row is gone on the device
 Pending = Mapping[Key, tuple[str, int]]  # what a pull says of the device's changes: operation and clientdate
 PART = 3  # changes in one part of a push; the real client's is 100
+OPERATOR = "00000000-0000-0000-0000-000000000000"  # the client of restored versions: no device has this id
 
 
 @dataclass
@@ -210,6 +211,27 @@ class Space:
         if (key, client_id, change) not in self.overridden:
             self.overridden.append((key, client_id, change))
 
+    def restore(self, key: Key, data: Any, now: int) -> bool:
+        """An operator brings back a version (no data: the row is to be gone); False if that is how it is already.
+
+        It is what a device would do that has just joined, has pulled all there is, and pushes an edit, in one moment.
+        What it replaces is kept all the same: the operator may have been wrong.
+        """
+        stored = self.rows.get(key)
+        before = None if stored is None or stored.operation == "D" else stored.data
+        if data == before:
+            return False
+        stamp = max(now, self.clock + 1)
+        rank = now
+        if stored is not None:
+            self._lost(key, stored.client, (stored.operation, stored.client_date, stored.data))
+            rank = max(now, stored.rank + 1)
+        operation = "D" if data is None else "I" if before is None else "U"
+        self.rows[key] = Row(operation, data, stamp, rank, stamp, 0, OPERATOR)
+        self.clock = stamp
+        self.applied += 1
+        return True
+
     def cancel(self, token: Token, client_id: str) -> None:
         client = self.clients[client_id]
         if self.belongs(token, client):
@@ -241,6 +263,18 @@ class World:
         self.now += self.rng.choice([0, 0, 1, 5])
         now = self.now - self.rng.choice([0, 0, 0, 50])
         return self.space.push(token, client_id, cursor, changes, partial, now)
+
+    def operate(self, devices: list[Device], key: Key, *, with_history: bool) -> None:
+        if self.rng.random() < 0.5:
+            self.prune(devices, with_history=with_history)
+        else:
+            self.restore(key)
+
+    def restore(self, key: Key) -> None:
+        """An operator brings back some version, lost or not, or deletes the row."""
+        self.now += 1
+        versions = [change[2] for lost, _, change in self.space.overridden if lost == key]
+        self.space.restore(key, self.rng.choice([None, -self.now, *versions]), self.now - self.rng.choice([0, 0, 50]))
 
     def prune(self, devices: list[Device], *, with_history: bool) -> None:
         """At any moment, and up to any age. But where the history goes with the tombstones, only up to an age that no
@@ -375,8 +409,8 @@ def play(seed: int) -> str | None:
     keys = [(table, str(number)) for table in ("todos", "notes") for number in range(4)]  # the same guid in two tables
     forgetful = rng.random() < 0.5  # the history is pruned, too
 
-    def prune() -> None:
-        world.prune(devices, with_history=forgetful)
+    def operate() -> None:
+        world.operate(devices, rng.choice(keys), with_history=forgetful)
 
     for step in range(20 + seed % 80):
         device = rng.choice(devices)
@@ -388,9 +422,9 @@ def play(seed: int) -> str | None:
             device.write(rng.choice(keys), step)
         elif luck < 0.91:
             others: list[Callable[[], object]] = [other.sync for other in devices if other is not device]
-            device.sync(meanwhile=rng.choice([prune, *others]))
+            device.sync(meanwhile=rng.choice([operate, *others]))
         elif luck < 0.95:
-            prune()
+            operate()
         elif luck < 0.96:
             device.straggle()
         elif luck < 0.97:

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple, TypeVar
 import jwt
 
 from device import wall_clock
-from model import Change, Client, Delivered, Key, Refused, Space, Token
+from model import OPERATOR, Change, Client, Delivered, Key, Refused, Space, Token
+from operators import put_back
+from sync_server.stored.versions import RowKey
 from users import User
 from wire import Answer, Request
 
@@ -109,6 +111,17 @@ class Twin:
             assert answer.json() == {"lastSync": pushed}
             if under_way:
                 self.acknowledged |= {Applied(key, client, change) for key, change in changes.items()}
+        self._compare(begun, ended)
+
+    def bring_back(self, key: Key, row_data: str | None) -> None:
+        """Have the server's own rule restore this version as an operator does, and the model; they must agree."""
+        begun = wall_clock()
+        restored = put_back(self.user.connection, RowKey(self.user.space_id, *key), row_data)
+        ended = wall_clock()
+        assert self.space.restore(key, canonical(row_data), min(self.user.clock, ended)) == restored.changed
+        if restored.changed:
+            row = self.space.rows[key]
+            self.acknowledged.add(Applied(key, OPERATOR, (row.operation, row.client_date, row.data)))
         self._compare(begun, ended)
 
     def prune(self, age: int) -> None:

@@ -36,6 +36,14 @@ def client_id(text: str, path: str) -> UUID:
         raise InvalidBody(f"Expected a UUID - at `{path}`") from None
 
 
+def new_client_id(text: str, path: str) -> UUID:
+    """As client_id, of a client that is being made. Raises InvalidBody also for the nil UUID, which stands for operators."""
+    found = client_id(text, path)
+    if not found.int:
+        raise InvalidBody(f"This UUID cannot be a client's - at `{path}`")
+    return found
+
+
 def storable(text: str, path: str) -> str:
     """`text`, which databases can store. Raises InvalidBody when it has a NUL character."""
     if "\0" in text:

@@ -21,6 +21,7 @@ RULES = [
     SOURCE / "accounts" / "resets.py",
     SOURCE / "accounts" / "limits.py",
     SOURCE / "database.py",
+    *sorted((SOURCE / "stored").glob("*.py")),
 ]
 
 

@@ -38,6 +38,7 @@ plans = st.builds(
     faults=faults,
     token_faults=faults,
     others=st.dictionaries(exchanges, players, max_size=2),
+    operator=st.dictionaries(exchanges, st.integers(0, 20), max_size=1),
     crash_step=st.one_of(st.none(), st.none(), st.integers(0, 8)),
 )
 
@@ -83,6 +84,10 @@ class Machine(RuleBasedStateMachine):
     @rule(number=players, milliseconds=st.sampled_from([1, 50, 3_600_000]))
     def server_clock_leaps(self, number: int, milliseconds: int) -> None:
         self.game.server_clock_leaps(number, milliseconds)
+
+    @rule(number=players, which=st.integers(0, 20))
+    def bring_back(self, number: int, which: int) -> None:
+        self.game.bring_back(number, which)
 
     @rule(number=players, age=st.sampled_from([0, 10, 1000]))
     def prune(self, number: int, age: int) -> None:

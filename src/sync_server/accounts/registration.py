@@ -12,7 +12,7 @@ from sync_server.accounts.account import Account
 from sync_server.accounts.limits import Limits
 from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.protocol import RegisteredUser, Registration
-from sync_server.bodies import client_id, storable
+from sync_server.bodies import new_client_id, storable
 from sync_server.database import Tx
 from sync_server.errors import ClientTaken, EmailTaken, EmailUnknown, RegistrationRejected, TooManyClients, Unavailable
 from sync_server.limits import Limit
@@ -36,7 +36,7 @@ async def register(
     `making`: the limits on accounts and on trying which addresses have one; `joining`: those on guessing passwords.
     Raises EmailTaken, EmailUnknown, RegistrationRejected, ClientTaken, InvalidBody, TooManyAttempts.
     """
-    client = client_id(sent.client_id, "$.clientId")
+    client = new_client_id(sent.client_id, "$.clientId")
     wanted: dict[str, Any] = {
         "client_id": client,
         "details": protocol.details(sent.client_description),
