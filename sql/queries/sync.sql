@@ -94,6 +94,7 @@ SELECT (SELECT space_id FROM bounds) AS space_id, (SELECT "to" FROM bounds) AS "
         ) FILTER (WHERE wanted),
         'UTF8'
     ) AS lines,
+    count(*) FILTER (WHERE wanted) AS delivered,
     max(stamp) AS stamp,
     max(CASE WHEN bytes_so_far >= %(bytes)s OR number = %(rows)s THEN ordinal END) AS ordinal
 FROM page;
@@ -294,7 +295,7 @@ finished AS (
     WHERE c.id = %(client_id)s
     RETURNING 1
 )
-SELECT EXISTS (SELECT 1 FROM turn) AS done, (SELECT cursor FROM answer) AS cursor;
+SELECT EXISTS (SELECT 1 FROM turn) AS done, (SELECT cursor FROM answer) AS cursor, (SELECT count(*) FROM kept) AS conflicts;
 
 -- name: keep_aside
 -- Changes that cannot be stored as rows, each once. Where the user's share is used up the line is made all the same, without

@@ -14,7 +14,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 from litestar.types import Message, Scope
 
-from sync_server import errors, keys
+from sync_server import errors, keys, observing
 from sync_server.accounts.limits import Limits
 from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.routes import ROUTES as ACCOUNT_ROUTES
@@ -99,6 +99,7 @@ async def _allow_every_origin(message: Message, _: Scope) -> None:
 def _realm(realms: Realms, caretaker: Caretaker) -> Callable[..., Realm]:
     def realm(server: NamedDependency[Server], realm_name: FromPath[str]) -> Realm:  # noqa: ARG001 - see `dependencies`
         found = realms.get(realm_name)
+        observing.present().realm = found.name
         caretaker.note_use(found)
         return found
 
@@ -114,6 +115,7 @@ def _device(request: Request[Any, Any, Any], server: NamedDependency[Server], re
     in_path = request.path_params.get("client_id")
     if in_path is not None and client_id(in_path, "path") != found.client_id:
         raise ClientMismatch
+    observing.present().device = found
     return found
 
 

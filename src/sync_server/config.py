@@ -130,12 +130,18 @@ class Email(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The app's name in mails, by realm; "default" for the others."""
 
 
+class Logs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    requests: Literal["all", "refused", "none"] = "all"
+    """Of which requests a line is logged; "refused": those that were answered with 400 and more."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     db: Database
     server: Server = Server()
     email: Email = Email()
     limits: Limits = Limits()
     retention: Retention = Retention()
+    logs: Logs = Logs()
     base: Path = Path()
     """The configuration file's directory. Not a key of the file."""
     rate_limits: bool = True

@@ -15,6 +15,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
+from sync_server import observing
 from sync_server.complaint import Complaint
 from sync_server.limits import Limit
 
@@ -204,6 +205,7 @@ def answer(
 
 
 def _on_refusal(request: Request[Any, Any, Any], refusal: Refusal) -> Response[dict[str, object]]:
+    observing.present().error = refusal.code
     headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after is not None else None
     if refusal.limit is None:
         return answer(refusal.status, refusal.code, refusal.message, headers)
@@ -224,7 +226,10 @@ def _on_http_exception(_: Request[Any, Any, Any], exc: HTTPException) -> Respons
 
 def _on_fault(request: Request[Any, Any, Any], exc: Exception) -> Response[dict[str, object]]:
     """A fault of the server: all of it to the log, nothing of it to the client."""
-    log.error("fault", method=request.method, route=request.scope.get("path_template"), exc_info=exc)
+    call = observing.present()
+    call.error = "internal_error"
+    route = request.scope.get("path_template")
+    log.error("fault", method=request.method, route=route, request_id=call.request_id, exc_info=exc)
     return answer(500, "internal_error", "The server made a mistake; its operator finds the details in the log")
 
 

@@ -12,6 +12,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPRequestEvent, HTTPScope, Receive, ReceiveMessage, Scope, Send
 
+from sync_server import observing
 from sync_server.errors import BodyStalled, BodyTooLarge, MalformedEncoding, Refusal, UnsupportedMediaType
 from sync_server.heads import HAS_ARRIVED
 from sync_server.limits import Limit
@@ -74,6 +75,7 @@ class Receiving(ASGIMiddleware):
             if size > self._max_body:
                 raise self._too_large()
             if not message["more_body"]:
+                observing.present().bytes_in = size
                 return b"".join(chunks)
 
     async def _receive_in_time(self, receive: Receive) -> ReceiveMessage:

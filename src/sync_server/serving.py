@@ -22,6 +22,10 @@ from sync_server.app import create_app
 from sync_server.complaint import Complaint
 from sync_server.config import Config
 from sync_server.errors import Refusal
+from sync_server.observing import Call, watching
+from sync_server.observing.lines import Lines
+from sync_server.observing.tally import Tally
+from sync_server.observing.watching import Watch
 from sync_server.workers import Workers
 
 log = structlog.get_logger()
@@ -151,6 +155,7 @@ class _Server(uvicorn.Server):
             await super().shutdown(sockets)
         finally:
             closing.cancel()
+            await self._application.close()
 
     async def _close_latecomers(self) -> None:
         """Close the connections that were on their way while the server closed; uvicorn looks at those it has, once."""
@@ -172,6 +177,7 @@ class _Application:
     def __init__(self, served: Served, connections: int) -> None:
         config, urls, closed = served
         self._litestar = create_app(config, urls, connections, closed)
+        self._watch = Watch(Tally(), Lines(config.logs.requests))
 
     def replace(self, config: Config, urls: dict[str, str], closed: frozenset[str]) -> None:
         self._litestar.state["replace_realms"](config, urls, closed)
@@ -179,26 +185,35 @@ class _Application:
     def stop_receiving(self) -> None:
         self._litestar.state["stop_receiving"]()
 
+    async def close(self) -> None:
+        await self._watch.close()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answered = False
+        if scope["type"] != ScopeType.HTTP:
+            await self._litestar(scope, receive, send)
+            return
+        call = self._watch.begin(scope)
 
         async def note_and_send(message: Message) -> None:
-            nonlocal answered
-            answered = True
+            watching.note(call, scope, message)
             await send(message)
 
         try:
-            await self._litestar(scope, receive, note_and_send)
+            await self._answer(call, scope, receive, note_and_send)
+        finally:
+            self._watch.end(call, scope)
+
+    async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._litestar(scope, receive, send)
         except Exception as exc:
             refusal = _refusal_in(exc)
-            if not answered or refusal is None:
+            if not call.status or refusal is None:
                 raise
             # to return without the end of the answer has uvicorn hang up: the client sees that it is broken off
             log.warning("answer_broken_off", route=scope.get("path_template"), error=refusal.code)
         except asyncio.CancelledError:
-            if scope["type"] != ScopeType.HTTP:
-                raise
-            if not answered:
+            if not call.status:
                 await send({"type": "http.response.start", "status": 503, "headers": _CUT_HEADERS})
                 await send({"type": "http.response.body", "body": _CUT, "more_body": False})
 

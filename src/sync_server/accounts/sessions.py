@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from sync_server import observing
 from sync_server.accounts import account, guessing
 from sync_server.accounts.limits import Limits
 from sync_server.accounts.passwords import Passwords
@@ -92,6 +93,7 @@ async def _log_in(
     if session is None:
         return None
     device = Device(realm.name, known.user_id, client, *session, token_id=new_id())
+    observing.present().device = device
     return _answer(tokens.access(device), tokens.refresh(_with_id(device, refresh_id)))
 
 
@@ -105,6 +107,7 @@ async def refresh(realm: Realm, tokens: Tokens, limits_of: Callable[[], Limits],
         state = await realm.read(lambda tx: tx.one(_RefreshState, "session_of_refresh", device.parameters))
         if state is None:
             raise TokenRejected
+        observing.present().device = device
         following = await _next_refresh(realm, tokens, device, state, token)
     except TokenRejected:
         limits = limits_of()

@@ -30,10 +30,11 @@ _LAST_ORDINAL = 2**31 - 1
 
 
 class Page(NamedTuple):
-    """Rows of a pull as the inside of a JSON array, and where the next page goes on; None after the last one."""
+    """Rows of a pull as the inside of a JSON array, where the next page goes on (None after the last one), how many."""
 
     lines: bytes
     next: tuple[int, int] | None
+    delivered: int = 0
 
 
 class PullUnderWay(msgspec.Struct, frozen=True):
@@ -71,14 +72,18 @@ class _PushClient(NamedTuple):
 
 
 class Pushed(NamedTuple):
-    """What a push is answered: the new cursor at the end of a sync, None after a part."""
+    """What a push is answered: the new cursor at the end of a sync, None after a part. And how many versions lost to it, or
+    it to others.
+    """
 
     cursor: int | None
+    conflicts: int = 0
 
 
 class _Stored(NamedTuple):
     done: bool
     cursor: int | None
+    conflicts: int
 
 
 class _Page(NamedTuple):
@@ -86,6 +91,7 @@ class _Page(NamedTuple):
     to: int
     first_stamp: int
     lines: bytes | None
+    delivered: int
     stamp: int | None
     ordinal: int | None
 
@@ -170,8 +176,8 @@ def _page_parameters(pending: Sequence[Change], after: tuple[int, int], rows: in
 
 def _page(found: _Page) -> Page:
     if found.stamp is None or found.ordinal is None:
-        return Page(found.lines or b"", None)
-    return Page(found.lines or b"", (found.stamp, found.ordinal))
+        return Page(found.lines or b"", None, found.delivered)
+    return Page(found.lines or b"", (found.stamp, found.ordinal), found.delivered)
 
 
 async def push_at_once(tx: Tx, device: Device, push: Push, *, full_history: bool) -> Pushed | None:
@@ -233,7 +239,7 @@ async def _store(tx: Tx, device: Device, push: Push, *, full_history: bool) -> P
         "without_changes": not push.changes,
     }
     stored = await tx.one(_Stored, "push_changes", parameters)
-    return Pushed(stored.cursor) if stored is not None and stored.done else None
+    return Pushed(stored.cursor, stored.conflicts) if stored is not None and stored.done else None
 
 
 def _columns(changes: Sequence[Change], undated: int | None = None) -> dict[str, Any]:

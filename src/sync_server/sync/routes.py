@@ -11,6 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import RawBody
 from litestar.response import Stream
 
+from sync_server import observing
 from sync_server.accounts.tokens import Device
 from sync_server.compressing import Compressing
 from sync_server.database import Tx
@@ -68,6 +69,7 @@ async def _whole_or_part(
 async def _pull(realm: Realm, device: Device, body: bytes) -> Response[Any]:
     request = protocol.decode_pull(body, device.client_id)
     under_way, first = await _begin(realm, device, request)
+    observing.present().rows_out = first.delivered
     head = b'{"clientId":"%b","lastSync":%d,"outdatedRowsGuid":[],"data":[' % (
         str(device.client_id).encode(),
         under_way.to,
@@ -103,6 +105,7 @@ async def _pages(realm: Realm, under_way: engine.PullUnderWay, head: bytes, page
         if page.next is None:
             break
         page = await realm.transact(_page_after(under_way, page.next))
+        observing.present().rows_out += page.delivered
     yield (head if separator is head else b"") + b"]}"
 
 
@@ -117,10 +120,19 @@ async def _push(realm: Realm, device: Device, body: bytes) -> Response[Any]:
     if pushed is None:
         share = limits.kept_aside
         pushed = await realm.transact(lambda tx: engine.push(tx, device, request, full_history=full, share=share))
+    _note(request, pushed)
     if request.unstorable:
         kept = aside.summary(request.unstorable)
         log.warning("kept_aside", realm=realm.name, client=str(device.client_id), changes=kept)
     return Response(protocol.Pushed(pushed.cursor), status_code=200)
+
+
+def _note(request: protocol.Push, pushed: engine.Pushed) -> None:
+    call = observing.present()
+    call.rows_in = len(request.changes)
+    call.aside = len(request.unstorable)
+    call.conflicts = pushed.conflicts
+    call.synced = pushed.cursor is not None
 
 
 ROUTES = [pull, push, cancel_sync]

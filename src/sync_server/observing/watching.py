@@ -1,0 +1,51 @@
+"""Watches every request from its first byte to the last one of its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import MutableSequence
+from typing import Any, cast
+
+from litestar.types import HTTPScope, Message, Scope
+
+from sync_server import browsers
+from sync_server.observing import calls
+from sync_server.observing.calls import Call
+from sync_server.observing.lines import Lines
+from sync_server.observing.tally import Tally
+
+
+class Watch:
+    """Of one process: counts its requests and writes their lines."""
+
+    def __init__(self, tally: Tally, lines: Lines) -> None:
+        self._tally = tally
+        self._lines = lines
+
+    def begin(self, scope: Scope) -> Call:
+        return calls.begin(cast("HTTPScope", scope))
+
+    def end(self, call: Call, scope: Scope) -> None:
+        """The call has been answered, as far as it will be."""
+        seconds = time.monotonic() - call.begun
+        route = cast("dict[str, Any]", scope).get("path_template")
+        self._tally.add(call, route, seconds)
+        self._lines.add(call, route, seconds)
+
+    async def close(self) -> None:
+        await self._lines.close()
+
+
+def note(call: Call, scope: Scope, message: Message) -> None:
+    """Look at a message on its way to the client, and give the answer the headers that all have."""
+    if message["type"] == "http.response.start":
+        call.status = message["status"]
+        headers = cast("MutableSequence[tuple[bytes, bytes]]", message["headers"])
+        message["headers"] = [
+            *headers,
+            *browsers.headers(cast("HTTPScope", scope), headers),
+            (b"x-request-id", (call.request_id or "").encode()),
+        ]
+    elif message["type"] == "http.response.body":
+        call.bytes_out += len(message["body"])
+        call.complete = not message["more_body"]
