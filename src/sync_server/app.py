@@ -20,6 +20,7 @@ from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.routes import ROUTES as ACCOUNT_ROUTES
 from sync_server.accounts.routes import LimitsOf
 from sync_server.accounts.tokens import Device, Tokens
+from sync_server.admin.gate import Gate
 from sync_server.bodies import client_id
 from sync_server.config import Config
 from sync_server.errors import ClientMismatch, TokenRejected
@@ -52,6 +53,11 @@ def create_app(
     caretaker = Caretaker(config, realms, server_keys)
     server = Server(config, server_keys, mailer, Passwords(config.server.bcrypt_rounds), Tokens(server_keys))
     receiving = Receiving(config.server.max_body, config.server.body_timeout)
+    gate = Gate(server, realms)
+
+    def stop_receiving() -> None:
+        receiving.stop()
+        gate.stop_receiving()
 
     def replace_realms(config: Config, urls: dict[str, str], closed: Collection[str]) -> None:
         realms.replace(config, urls, closed)
@@ -86,7 +92,7 @@ def create_app(
         lifespan=[lifespan],
         openapi_config=None,
         logging_config=None,
-        state=State({"stop_receiving": receiving.stop, "replace_realms": replace_realms}),
+        state=State({"stop_receiving": stop_receiving, "replace_realms": replace_realms, "admin": gate}),
     )
 
 

@@ -135,9 +135,19 @@ class Logs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of which requests a line is logged; "refused": those that were answered with 400 and more."""
 
 
+class Admin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The API for operators."""
+
+    realm: str | None = None
+    """Whose users with the role `owner` may do everything in all realms; by default `default`, else the first realm."""
+    origins: tuple[str, ...] = ()
+    """Origins of web consoles that may call the API from a browser, such as "https://console.example.com"."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     db: Database
     server: Server = Server()
+    admin: Admin = Admin()
     email: Email = Email()
     limits: Limits = Limits()
     retention: Retention = Retention()
@@ -150,6 +160,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def data_dir(self) -> Path:
         return self.base / self.server.data_dir
+
+    @property
+    def owners_realm(self) -> str:
+        """The realm whose owners may do everything in all realms. Who may write another one's database is no such owner."""
+        realms = self.db.realms
+        return (self.admin.realm or ("default" if "default" in realms else next(iter(realms), ""))).lower()
 
     def app_name(self, realm: str) -> str:
         names = {name.lower(): app for name, app in self.email.apps.items()}
@@ -252,6 +268,13 @@ def _check(config: Config) -> None:
     unknown = config.db.unknown_realms
     if unknown is not None and unknown.lower() not in config.db.realms:
         raise ConfigError("There is no such realm - at `$.db.unknown_realms`")
+    if config.owners_realm not in config.db.realms:
+        raise ConfigError("There is no such realm - at `$.admin.realm`")
+    for index, origin in enumerate(config.admin.origins):
+        if not re.fullmatch(r"https?://[a-z0-9.:\[\]-]+", origin):
+            raise ConfigError(
+                f'Expected an origin such as "https://console.example.com" - at `$.admin.origins[{index}]`'
+            )
     for key, value in (
         ("secret_key", config.server.secret_key),
         ("secret_key_refresh", config.server.secret_key_refresh),

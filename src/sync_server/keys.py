@@ -30,6 +30,9 @@ class Keys:
         self.access = self._derive(access, "access token")
         self.refresh = self._derive(refresh, "refresh token")
         self._general = self._derive(access + "\0" + refresh, "general")
+        # of a kind of their own: a token of a device never opens the admin API, nor the other way round
+        self.admin_access = self._derive(access, "admin access token")
+        self.admin_refresh = self._derive(refresh, "admin refresh token")
 
     @staticmethod
     def _derive(secret: str, purpose: str) -> bytes:

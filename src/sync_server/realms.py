@@ -106,7 +106,13 @@ class Realms:
 
     def get(self, name: str) -> Realm:
         """The realm of this name; the one for unknown names, if configured. Raises UnknownRealm, or Unavailable."""
-        realm = self._realms.get(name.lower()) or self._realms.get(self._unknown)
+        return self._served(self._realms.get(name.lower()) or self._realms.get(self._unknown))
+
+    def named(self, name: str) -> Realm:
+        """The realm of this very name. Raises UnknownRealm, or Unavailable."""
+        return self._served(self._realms.get(name.lower()))
+
+    def _served(self, realm: Realm | None) -> Realm:
         if realm is None:
             raise UnknownRealm
         if realm.name in self._closed:

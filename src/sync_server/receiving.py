@@ -23,6 +23,8 @@ _MOST_MEMBERS = 16
 """Of a gzip body. What follows a member is copied each time: a body of nothing but empty members would take minutes."""
 _GZIP = 31
 """What zlib calls the format."""
+_WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
+"""Methods. What comes with others is not read."""
 _SMALL = 64 * 1024
 """Inflated bytes above which inflating would hold up the calls of others; it takes a thousandth of that to make them."""
 
@@ -47,7 +49,7 @@ class Receiving(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Called for every request that has a route."""
-        if scope["type"] != ScopeType.HTTP or scope["method"] != "POST":
+        if scope["type"] != ScopeType.HTTP or scope["method"] not in _WITH_BODY:
             await next_app(scope, receive, send)
             return
         headers = dict(scope["headers"])

@@ -18,6 +18,8 @@ from litestar.enums import ScopeType
 from litestar.types import Message, Receive, Scope, Send
 
 from sync_server import heads, signals
+from sync_server.admin import gate
+from sync_server.admin.gate import Gate
 from sync_server.app import create_app
 from sync_server.complaint import Complaint
 from sync_server.config import Config
@@ -178,6 +180,7 @@ class _Application:
         config, urls, closed = served
         self._litestar = create_app(config, urls, connections, closed)
         self._watch = Watch(Tally(), Lines(config.logs.requests))
+        self._admin: Gate = self._litestar.state["admin"]
 
     def replace(self, config: Config, urls: dict[str, str], closed: frozenset[str]) -> None:
         self._litestar.state["replace_realms"](config, urls, closed)
@@ -205,7 +208,7 @@ class _Application:
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._litestar(scope, receive, send)
+            await (self._admin if gate.is_for(scope["path"]) else self._litestar)(scope, receive, send)
         except Exception as exc:
             refusal = _refusal_in(exc)
             if not call.status or refusal is None:

@@ -219,3 +219,31 @@ def test_no_bytes_raise_anything_else(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ConfigError):
         configuration.load(path)
+
+
+ADMIN_REFUSED = [
+    ({"realm": "nowhere"}, "There is no such realm - at `$.admin.realm`"),
+    ({"origins": ["*"]}, "- at `$.admin.origins[0]`"),
+    ({"origins": ["https://a.example.com", "https://a.example.com/path"]}, "- at `$.admin.origins[1]`"),
+    ({"more": 1}, "unknown field `more`"),
+]
+
+
+@pytest.mark.parametrize(("admin", "reason"), ADMIN_REFUSED)
+def test_what_cannot_be_of_the_admin_api_is_refused(load: Load, admin: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load({"db": {"realms": {"Todos": "embedded"}}, "admin": admin})
+    assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("realms", "admin", "expected"),
+    [
+        (["todos", "default"], {}, "default"),
+        (["Todos", "notes"], {}, "todos"),
+        (["todos", "default"], {"realm": "TODOS"}, "todos"),
+    ],
+)
+def test_owners_are_of_one_realm(load: Load, realms: list[str], admin: dict[str, Any], expected: str) -> None:
+    config = load({"db": {"realms": dict.fromkeys(realms, "embedded")}, "admin": admin})
+    assert config.owners_realm == expected

@@ -245,6 +245,8 @@ GROWS_AT_ITS_END = {
     "mails_by_next_try",
     # one entry for each failed try, and for each account made, of which the limits leave a few per minute and address
     "attempts_by_expiry",
+    # one entry for each user
+    "users_by_age",
 }
 """Indexes whose keys only rise. docs/databases.md says with figures why that does not matter."""
 SPREAD = {"users.email_key", "attempts.key", "adopted_users.email_key", "audit_lines.entity_id", "audit_lines.bucket"}

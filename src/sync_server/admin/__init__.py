@@ -1,0 +1,1 @@
+"""The REST API for operators, under /api/v1."""

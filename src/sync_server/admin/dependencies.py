@@ -1,0 +1,46 @@
+"""What the routes ask for by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from litestar import Request
+from litestar.di import Provide
+
+from sync_server.accounts.limits import Limits
+from sync_server.accounts.routes import LimitsOf
+from sync_server.admin.pages import paging
+from sync_server.admin.sessions import Admin
+from sync_server.admin.tokens import AdminTokens
+from sync_server.realms import Realm, Realms
+from sync_server.server import Server
+
+
+def provided(server: Server, realms: Realms, tokens: AdminTokens) -> dict[str, Provide]:
+    """The dependencies by their names."""
+
+    def limits_of(request: Request[Any, Any, Any]) -> LimitsOf:
+        address = request.client.host if request.client else ""
+        return lambda action, account: Limits(
+            server.keys, action, address=address, account=account, enabled=server.config.rate_limits
+        )
+
+    parts: dict[str, Callable[[], Any]] = {"server": lambda: server, "realms": lambda: realms, "tokens": lambda: tokens}
+    found: dict[str, Callable[..., Any]] = {"admin": admin, "realm": realm, "limits_of": limits_of, "paging": paging}
+    return {
+        **{name: Provide(part, sync_to_thread=False, use_cache=True) for name, part in parts.items()},
+        **{name: Provide(part, sync_to_thread=False) for name, part in found.items()},
+    }
+
+
+def admin(request: Request[Any, Any, Any]) -> Admin:
+    """Who acts. Only there where the route needs a role."""
+    found: Admin = request.state.admin
+    return found
+
+
+def realm(request: Request[Any, Any, Any]) -> Realm:
+    """The realm of the path, in which `admin` has the role that the route needs."""
+    found: Realm = request.state.realm
+    return found

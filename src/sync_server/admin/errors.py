@@ -1,0 +1,134 @@
+"""The refusals of the admin API, and how every refusal becomes its answer."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import ExceptionHandlersMap
+
+from sync_server.admin.envelope import Failure, Problem
+from sync_server.errors import InvalidBody, MalformedBody, Refusal, TokenRejected
+
+log = structlog.get_logger()
+
+
+class ApiError(Refusal):
+    """A refusal with `details` for programs."""
+
+    def __init__(self, message: str | None = None, *, retry_after: int | None = None, **details: object) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.details = details
+
+
+class InvalidCursor(ApiError):
+    status = 400
+    code = "invalid_cursor"
+    message = "The cursor is not one of this list with these filters; begin with the first page"
+
+
+class Unauthenticated(ApiError):
+    status = 401
+    code = "unauthenticated"
+    message = "Sign in first: there is no valid token"
+
+
+class SignInRejected(ApiError):
+    """One message for whatever is wrong: the address, the password, or a role that has no business here."""
+
+    status = 401
+    code = "sign_in_rejected"
+    message = "Wrong email or password, or an account without access"
+
+
+class Forbidden(ApiError):
+    status = 403
+    code = "forbidden"
+    message = "Your role does not allow that"
+
+
+class NotThere(ApiError):
+    """`code` is the resource's: user_not_found and the like."""
+
+    status = 404
+    code = "not_found"
+    message = "There is no such thing"
+
+
+class UserNotFound(NotThere):
+    code = "user_not_found"
+    message = "There is no such user in this realm"
+
+
+class Invalid(ApiError):
+    """`details.fields` says what is wrong with which field."""
+
+    status = 422
+    code = "invalid"
+    message = "Some fields are not as they should be"
+
+
+def answer(
+    status: int, code: str, message: str, details: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+) -> Response[Failure]:
+    """The one form of a refusal."""
+    return Response(Failure(Problem(code, message, details or {})), status_code=status, headers=headers)
+
+
+def _on_refusal(_: Request[Any, Any, Any], refusal: Refusal) -> Response[Failure]:
+    headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after is not None else None
+    details = dict(refusal.details) if isinstance(refusal, ApiError) else {}
+    if refusal.limit is not None:
+        details["limit"] = msgspec.structs.asdict(refusal.limit)
+    status = HTTPStatus.UNAUTHORIZED if isinstance(refusal, TokenRejected) else refusal.status
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers = {**(headers or {}), "WWW-Authenticate": "Bearer"}
+    return answer(status, refusal.code, refusal.message, details, headers)
+
+
+def _on_invalid_body(request: Request[Any, Any, Any], refusal: InvalidBody) -> Response[Failure]:
+    """The rules name the field at the end of their message, as msgspec does."""
+    message, _, path = refusal.message.partition(" - at `")
+    return _on_refusal(request, Invalid(fields={path.strip("`").removeprefix("$.") or "body": message}))
+
+
+def _on_recursion(request: Request[Any, Any, Any], _: RecursionError) -> Response[Failure]:
+    """Nothing here calls itself but what decodes bodies."""
+    return _on_refusal(request, MalformedBody("The body is nested too deeply"))
+
+
+def _on_validation(_: Request[Any, Any, Any], exc: ValidationException) -> Response[Failure]:
+    """Litestar names each field with a message that quotes the type, not the value."""
+    extra = exc.extra if isinstance(exc.extra, list) else []
+    fields = {str(each.get("key", "body")): str(each.get("message", "")) for each in extra if isinstance(each, dict)}
+    return answer(Invalid.status, Invalid.code, Invalid.message, {"fields": fields})
+
+
+def _on_http_exception(request: Request[Any, Any, Any], exc: HTTPException) -> Response[Failure]:
+    """Litestar's own refusals. Their details may tell of the inside, so they stay here."""
+    status = HTTPStatus(exc.status_code)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _on_fault(request, exc)
+    code = "malformed_body" if status == HTTPStatus.BAD_REQUEST else status.phrase.lower().replace(" ", "_")
+    message = "The body is not valid JSON" if status == HTTPStatus.BAD_REQUEST else status.phrase
+    return answer(status, code, message, headers=dict(exc.headers or {}))
+
+
+def _on_fault(request: Request[Any, Any, Any], exc: Exception) -> Response[Failure]:
+    """A fault of the server: all of it to the log, nothing of it to the client."""
+    log.error("fault", method=request.method, route=request.scope.get("path_template"), exc_info=exc)
+    return answer(500, "internal_error", "The server made a mistake; its operator finds the details in the log")
+
+
+HANDLERS: ExceptionHandlersMap = {
+    Refusal: _on_refusal,
+    InvalidBody: _on_invalid_body,
+    RecursionError: _on_recursion,
+    ValidationException: _on_validation,
+    HTTPException: _on_http_exception,
+    Exception: _on_fault,
+}

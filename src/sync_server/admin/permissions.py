@@ -1,0 +1,77 @@
+"""What a route needs. It stands beside the route, as `opt=needs(Role.ADMIN)`, and is checked before anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Litestar
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+
+from sync_server.accounts.roles import Role
+from sync_server.admin import sessions
+from sync_server.admin.errors import Forbidden, Unauthenticated
+from sync_server.admin.sessions import Admin
+from sync_server.admin.tokens import AdminTokens
+from sync_server.config import Config
+from sync_server.errors import UnknownRealm
+from sync_server.realms import Realms
+
+_NEEDS = "needs"
+ANYBODY: dict[str, Any] = {_NEEDS: None}
+"""`opt` of a route that needs no token."""
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+def needs(role: Role) -> dict[str, Any]:
+    """`opt` of a route for those who have `role` or more. Where its path names a realm, in that realm."""
+    return {_NEEDS: role}
+
+
+class Guard:
+    """Puts `admin`, and `realm` where the path names one, into the state of a request whose sender may make it."""
+
+    def __init__(self, config: Config, realms: Realms, tokens: AdminTokens) -> None:
+        self._config = config
+        self._realms = realms
+        self._tokens = tokens
+
+    async def __call__(self, connection: Connection, handler: BaseRouteHandler) -> None:
+        """Raises Unauthenticated, Forbidden, UnknownRealm, Unavailable. A route that says nothing is an error."""
+        if connection.scope["method"] == "OPTIONS":  # type: ignore[typeddict-item]
+            return  # Litestar's own answer: which methods there are
+        needed: Role | None = handler.opt[_NEEDS]
+        if needed is None:
+            return
+        admin = await self._admin(connection)
+        if not admin.role.covers(needed):
+            raise Forbidden(needed=str(needed))
+        name = connection.path_params.get("realm_name")
+        if name is not None:
+            if not admin.is_owner and name.lower() != admin.realm:
+                raise Forbidden("You have a role in your own realm only")
+            connection.state.realm = self._realms.named(name)
+        connection.state.admin = admin
+
+    async def _admin(self, connection: Connection) -> Admin:
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated
+        session = self._tokens.read("access", token.strip())
+        try:
+            realm = self._realms.named(session.realm)
+        except UnknownRealm:
+            raise Unauthenticated from None
+        return await sessions.present(realm, session, self._config.owners_realm)
+
+
+def table(app: Litestar) -> dict[tuple[str, str], Role | None]:
+    """What every route needs, by method and path; None: nothing."""
+    return {
+        (method, route.path_format): handler.opt[_NEEDS]
+        for route in app.routes
+        for handler in getattr(route, "route_handlers", ())
+        if isinstance(handler, HTTPRouteHandler)
+        for method in handler.http_methods
+        if method != "OPTIONS"
+    }
