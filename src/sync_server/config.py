@@ -84,6 +84,8 @@ class RealmSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: Annotated[str, msgspec.Meta(pattern=_SCHEMA_NAME)] = "sync"
     history: Literal["changes", "full"] = "changes"
     """What the history keeps of an applied change: who, what and when; with "full" the data too."""
+    registration: Literal["open", "invite", "closed"] = "open"
+    """Whether phones make accounts; else admins do (invite), or nobody (closed). Who has one adds devices in any case."""
     prepared_statements: bool = True
     """False behind a connection pooler that does not know prepared statements."""
     adopt: bool | None = None

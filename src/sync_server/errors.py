@@ -112,6 +112,22 @@ class EmailUnknown(Refusal):
     message = "The email is not registered"  # "email is not registered" is matched by clients
 
 
+class AccountsNotMade(Refusal):
+    """The realm takes no new accounts from devices; none of the parts that clients match stands in the message."""
+
+    status = 422  # neither 403 nor 404: clients give these a meaning of their own
+
+
+class InvitationOnly(AccountsNotMade):
+    code = "invitation_only"
+    message = "Accounts are by invitation here: ask whoever runs this server for one"
+
+
+class RegistrationClosed(AccountsNotMade):
+    code = "registration_closed"
+    message = "This server takes no new accounts"
+
+
 class RegistrationRejected(Refusal):
     status = 409
     code = "registration_rejected"

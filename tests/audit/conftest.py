@@ -1,20 +1,29 @@
-"""A database of a realm, and the domain's functions run in it, each in a transaction."""
+"""A database of a realm, in which functions of the domain run; a server whose realms differ in what they audit and take."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import psycopg
 import pytest
 
+from conftest import Process, start_server
 from postgres import Postgres
 from sync_server import migrations
 from sync_server.database import Tx
-from users import Connection, look_into
+from users import Connection, NewUser, User, look_into
+from wire import Wire
 
+REALMS = {
+    "main": {},
+    "full": {"history": "full"},
+    "invite": {"registration": "invite"},
+    "closed": {"registration": "closed"},
+}
 T = TypeVar("T")
 
 
@@ -60,3 +69,31 @@ def fresh(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
     yield database
     database.connection.close()
+
+
+@pytest.fixture(scope="session")
+def audited(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A server with the realms of REALMS."""
+    urls = {realm: postgres.create_database(f"{realm}_{uuid4().hex[:8]}") for realm in REALMS}
+    realms = {realm: {"url": urls[realm], **settings} for realm, settings in REALMS.items()}
+    config = {"server": {"bcrypt_rounds": 4}, "db": {"realms": realms}}
+    process = start_server(tmp_path_factory.mktemp("audited"), config, environment={"RATE_LIMIT_DISABLE": "1"})
+    yield process
+    assert process.stop() == 0
+    assert '"fault"' not in process.log
+
+
+@pytest.fixture(scope="session")
+def databases(audited: Process) -> Iterator[dict[str, Database]]:
+    with ExitStack() as stack:
+        found = {realm: Database(audited.config["db"]["realms"][realm]["url"]) for realm in REALMS}
+        for database in found.values():
+            stack.enter_context(database.connection)
+        yield found
+
+
+@pytest.fixture
+def new_user(audited: Process, databases: dict[str, Database]) -> Iterator[NewUser]:
+    wire = Wire(audited.url)
+    yield lambda realm="full": User(wire.send, realm, databases[realm].connection)
+    wire.close()

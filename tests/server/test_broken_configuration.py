@@ -71,6 +71,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "wrong type in a realm": (realms({"a": {"url": URL, "schema": 5}}), "at `$.db.realms.a.schema`"),
     "schema that is no name": (realms({"a": {"url": URL, "schema": "A-b"}}), "at `$.db.realms.a.schema`"),
     "unknown history": (realms({"a": {"url": URL, "history": "all"}}), "at `$.db.realms.a.history`"),
+    "unknown registration": (realms({"a": {"url": URL, "registration": "ask"}}), "at `$.db.realms.a.registration`"),
     "another database's URL": (realms({"a": "mysql://user:hidden-word@h/db"}), "begins with postgresql:// - at"),
     "no URL": (realms({"a": "localhost"}), "begins with postgresql:// - at `$.db.realms.a`"),
     "slash in the password": (realms({"a": "postgresql://u:hidden-word/x@h/db"}), UNREADABLE),

@@ -14,7 +14,17 @@ from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.protocol import RegisteredUser, Registration
 from sync_server.bodies import new_client_id, storable
 from sync_server.database import Tx
-from sync_server.errors import ClientTaken, EmailTaken, EmailUnknown, RegistrationRejected, TooManyClients, Unavailable
+from sync_server.errors import (
+    AccountsNotMade,
+    ClientTaken,
+    EmailTaken,
+    EmailUnknown,
+    InvitationOnly,
+    RegistrationClosed,
+    RegistrationRejected,
+    TooManyClients,
+    Unavailable,
+)
 from sync_server.limits import Limit
 from sync_server.realms import Realm
 
@@ -34,7 +44,8 @@ async def register(
     """Make a user and a client, or add a client to a user; the same registration again succeeds again.
 
     `making`: the limits on accounts and on trying which addresses have one; `joining`: those on guessing passwords.
-    Raises EmailTaken, EmailUnknown, RegistrationRejected, ClientTaken, InvalidBody, TooManyAttempts.
+    Raises EmailTaken, EmailUnknown, InvitationOnly, RegistrationClosed, RegistrationRejected, ClientTaken, InvalidBody,
+    TooManyAttempts.
     """
     client = new_client_id(sent.client_id, "$.clientId")
     wanted: dict[str, Any] = {
@@ -52,7 +63,7 @@ async def register(
                 await _add_client(realm, passwords, joining, sent, known, wanted)
         except _Raced:
             continue
-        except (EmailTaken, EmailUnknown):
+        except (AccountsNotMade, EmailTaken, EmailUnknown):
             await realm.read(making.check)
             await realm.transact(lambda tx: making.record(tx, protocol.email_key(sent.email)))
             raise
@@ -77,6 +88,8 @@ async def _make_user(
 ) -> None:
     if sent.new_registration is False:
         raise EmailUnknown
+    if realm.settings.registration != "open":
+        raise InvitationOnly if realm.settings.registration == "invite" else RegistrationClosed
     email = protocol.new_email(sent.email)
     password = protocol.new_password(sent.password, "$.password")
     if known.client_owner is not None:
