@@ -188,7 +188,7 @@ def main() -> None:
             }
             (directory / "config.json").write_text(json.dumps(config))
             server = subprocess.Popen(
-                [sys.executable, "-m", "sync_server.cli", "serve", "--host", "127.0.0.1", "--port", "0"],
+                [sys.executable, "-m", "sync_server", "serve", "--host", "127.0.0.1", "--port", "0"],
                 cwd=directory,
                 env={**os.environ, "RATE_LIMIT_DISABLE": "1"},
                 stdout=subprocess.PIPE,

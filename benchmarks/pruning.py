@@ -60,7 +60,7 @@ async def _measure(directory: Path, url: str, port: int, many: int, seconds: flo
     config = directory / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "retention": {"tombstones": 1, "history": 1}}))
     begun = time.monotonic()
-    prune = [sys.executable, "-m", "sync_server.cli", "prune", "--config", str(config)]
+    prune = [sys.executable, "-m", "sync_server", "prune", "--config", str(config)]
     pruning = await asyncio.create_subprocess_exec(*prune)
     await asyncio.sleep(1)
     print(f"beside pruning  {_figures(await _push(phones, seconds))}", flush=True)

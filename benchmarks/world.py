@@ -154,7 +154,7 @@ def started(home: Path, realms: Mapping[str, str], workers: int = 1) -> Iterator
     with log.open("w") as errors:
         process = subprocess.Popen(
             [
-                sys.executable, "-m", "sync_server.cli", "serve", "--config", str(home / "config.json"),
+                sys.executable, "-m", "sync_server", "serve", "--config", str(home / "config.json"),
                 "--host", "127.0.0.1", "--port", "0", "--workers", str(workers),
             ],
             stdout=subprocess.PIPE,

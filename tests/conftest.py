@@ -113,7 +113,7 @@ def start_server(
     (directory / "config.json").write_text(json.dumps(served(config)))
     log = (directory / "server.log").open("a")
     process = subprocess.Popen(
-        [sys.executable, "-m", "sync_server.cli", "serve", "--host", "127.0.0.1", "--port", "0", *arguments],
+        [sys.executable, "-m", "sync_server", "serve", "--host", "127.0.0.1", "--port", "0", *arguments],
         cwd=directory,
         stdout=subprocess.PIPE,
         stderr=log,

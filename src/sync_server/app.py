@@ -14,7 +14,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 from litestar.types import Message, Scope
 
-from sync_server import errors, keys, observing
+from sync_server import answers, keys, observing
 from sync_server.accounts.limits import Limits
 from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.routes import ROUTES as ACCOUNT_ROUTES
@@ -85,7 +85,7 @@ def create_app(
             "limits_of": Provide(_limits_of, sync_to_thread=False),
         },
         middleware=[receiving],
-        exception_handlers=errors.HANDLERS,
+        exception_handlers=answers.HANDLERS,
         cors_config=CORSConfig(allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], max_age=86_400),
         before_send=[_allow_every_origin],
         request_max_body_size=None,  # Receiving limits it

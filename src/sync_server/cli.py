@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -35,6 +36,8 @@ class _Commands(click.Group):
             return None
         module, _, function = _COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(f"sync_server.commands.{module}"), function)
+        gc.freeze()  # what is imported stays: neither a collection nor the end of the process is to look through it
+        gc.enable()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's

@@ -114,7 +114,7 @@ def command(directory: Path, url: str, *arguments: str) -> list[str]:
     directory.mkdir(exist_ok=True)
     (directory / "config.json").write_text(json.dumps({"db": {"realms": {"main": url}}}))
     config = str(directory / "config.json")
-    return [sys.executable, "-m", "sync_server.cli", "adopt", "--realm", "Main", "--config", config, *arguments]
+    return [sys.executable, "-m", "sync_server", "adopt", "--realm", "Main", "--config", config, *arguments]
 
 
 def test_a_killed_run_is_gone_on_with(new_database: Callable[[], str], tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_server_serves_a_database_that_a_later_version_has_migrated(postgres: 
     try_it(url, Wire(running.url))
     started = start_server(tmp_path / "started", config)
     try_it(url, Wire(started.url))
-    command = [sys.executable, "-m", "sync_server.cli", "check"]
+    command = [sys.executable, "-m", "sync_server", "check"]
     checked = subprocess.run(command, cwd=tmp_path / "started", capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
     for process in (running, started):

@@ -166,7 +166,7 @@ def test_the_operator_lists_and_reads_what_was_kept_aside(user: User, process: P
     phone.sync()
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        program = [sys.executable, "-m", "sync_server.cli", "kept-aside", "--realm", "TIGHT", *arguments]
+        program = [sys.executable, "-m", "sync_server", "kept-aside", "--realm", "TIGHT", *arguments]
         return subprocess.run(program, cwd=process.directory, capture_output=True, text=True, timeout=60, check=False)
 
     listed = command()

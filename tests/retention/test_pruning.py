@@ -168,7 +168,7 @@ def test_mails_of_the_outbox_go_when_they_are_old(tmp_path: Path) -> None:
 
 def command(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sync_server.cli", *arguments],
+        [sys.executable, "-m", "sync_server", *arguments],
         cwd=directory,
         capture_output=True,
         text=True,

@@ -24,7 +24,7 @@ import pytest
 from postgres import served
 
 T = TypeVar("T")
-COMMAND = [sys.executable, "-m", "sync_server.cli"]
+COMMAND = [sys.executable, "-m", "sync_server"]
 OF_THE_SERVER = ("PORT", "SYNC_SERVER_CONFIG", "RATE_LIMIT_DISABLE")
 AT_ONCE = 5.0
 """Seconds in which a server ends that has nothing to do, also on a busy machine; by itself it takes about one."""
