@@ -91,6 +91,18 @@ class UnknownRealm(Refusal):
     message = "There is no such realm on this server"
 
 
+class UserNotFound(Refusal):
+    status = 404
+    code = "user_not_found"
+    message = "There is no such user in this realm"
+
+
+class UserInactive(Refusal):
+    status = 409
+    code = "user_inactive"
+    message = "The account is locked; unlock it first"
+
+
 class EmailTaken(Refusal):
     status = 409
     code = "email_taken"

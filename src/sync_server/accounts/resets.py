@@ -28,27 +28,32 @@ class _TriedPin(NamedTuple):
 
 async def demand(realm: Realm, limits: Limits, email: str) -> None:
     """Queue a mail with a new PIN, if there is such a user. Raises TooManyAttempts, for unknown addresses too."""
-    nonce = pins.new_nonce()
+    nonce, mail_id = pins.new_nonce(), uuid4()
     email_key = protocol.email_key(storable(email, "$.email"))
+
+    async def queue(tx: Tx) -> None:
+        minute = await tx.value("database_time", {}) // pins.REPEAT
+        await limits.record(tx, email_key, str(minute))  # the same call again does not count
+        await queue_pin(tx, realm.name, email_key, nonce, mail_id)
+
+    await realm.read(limits.check)
+    await realm.transact(queue)
+
+
+async def queue_pin(tx: Tx, realm_name: str, email_key: str, nonce: str, mail_id: UUID) -> None:
+    """Make a PIN and queue the mail with it, if there is such a user who is not locked and had none within a minute."""
     parameters = {
         "email_key": email_key,
         "nonce": nonce,
         "tries": pins.TRIES,
         "repeat": pins.REPEAT,
         "lifetime": pins.LIFETIME,
-        "mail_id": uuid4(),
-        "details": msgspec.json.encode({"nonce": nonce, "realm": realm.name}).decode(),
+        "mail_id": mail_id,
+        "details": msgspec.json.encode({"nonce": nonce, "realm": realm_name}).decode(),
     }
-
-    async def queue(tx: Tx) -> None:
-        user_id = await tx.value("demand_pin", parameters)
-        minute = await tx.value("database_time", {}) // pins.REPEAT
-        await limits.record(tx, email_key, str(minute))  # the same call again does not count
-        await tx.execute("drop_pin_mails", {"user_id": user_id})
-        await tx.execute("queue_pin_mail", {**parameters, "user_id": user_id})
-
-    await realm.read(limits.check)
-    await realm.transact(queue)
+    user_id = await tx.value("demand_pin", parameters)
+    await tx.execute("drop_pin_mails", {"user_id": user_id})
+    await tx.execute("queue_pin_mail", {**parameters, "user_id": user_id})
 
 
 async def change(realm: Realm, passwords: Passwords, keys: Keys, limits: Limits, sent: PasswordChange) -> None:

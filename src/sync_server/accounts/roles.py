@@ -24,6 +24,10 @@ class Role(enum.StrEnum):
         """The role of a user whose column says `stored`; what nobody here knows allows nothing."""
         return next((role for role in cls if role == stored), cls.USER)
 
+    def within(self, realm: str, owners_realm: str) -> Role:
+        """What the role comes to in a realm: who may write one realm's database must not become master of all."""
+        return Role.ADMIN if self is Role.OWNER and realm != owners_realm else self
+
     def covers(self, other: Role) -> bool:
         """Whether this role may do what `other` may."""
         return _RANKS[self] >= _RANKS[other]

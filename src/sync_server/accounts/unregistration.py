@@ -52,12 +52,20 @@ async def _remove_client(tx: Tx, device: Device) -> None:
 
 
 async def _remove_user(tx: Tx, device: Device) -> None:
-    """Delete the user; the rows too unless somebody else shares them. A push under way ends first, or finds nothing."""
-    await tx.execute("lock_clients_of_user", device.parameters)
-    space = await tx.one(_Space, "space_of_user", device.parameters)
+    await remove_user(tx, device.user_id)
+
+
+async def remove_user(tx: Tx, user_id: UUID) -> bool:
+    """Delete the user; the rows too unless somebody else shares them. A push under way ends first, or finds nothing.
+
+    Whether there was such a user.
+    """
+    user = {"user_id": user_id}
+    await tx.execute("lock_clients_of_user", user)
+    space = await tx.one(_Space, "space_of_user", user)
     if space is None:
-        return
-    await tx.execute("delete_user", device.parameters)
+        return False
+    await tx.execute("delete_user", user)
     if not space.shared:
         for statement in (
             "delete_rows_of_space",
@@ -66,3 +74,4 @@ async def _remove_user(tx: Tx, device: Device) -> None:
             "delete_space",
         ):
             await tx.execute(statement, {"space_id": space.space_id})
+    return True

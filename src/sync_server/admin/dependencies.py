@@ -6,13 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from litestar import Request
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 
+from sync_server import observing
 from sync_server.accounts.limits import Limits
 from sync_server.accounts.routes import LimitsOf
 from sync_server.admin.pages import paging
 from sync_server.admin.sessions import Admin
 from sync_server.admin.tokens import AdminTokens
+from sync_server.audit import Acting
 from sync_server.realms import Realm, Realms
 from sync_server.server import Server
 
@@ -27,7 +29,13 @@ def provided(server: Server, realms: Realms, tokens: AdminTokens) -> dict[str, P
         )
 
     parts: dict[str, Callable[[], Any]] = {"server": lambda: server, "realms": lambda: realms, "tokens": lambda: tokens}
-    found: dict[str, Callable[..., Any]] = {"admin": admin, "realm": realm, "limits_of": limits_of, "paging": paging}
+    found: dict[str, Callable[..., Any]] = {
+        "admin": admin,
+        "acting": acting,
+        "realm": realm,
+        "limits_of": limits_of,
+        "paging": paging,
+    }
     return {
         **{name: Provide(part, sync_to_thread=False, use_cache=True) for name, part in parts.items()},
         **{name: Provide(part, sync_to_thread=False) for name, part in found.items()},
@@ -38,6 +46,17 @@ def admin(request: Request[Any, Any, Any]) -> Admin:
     """Who acts. Only there where the route needs a role."""
     found: Admin = request.state.admin
     return found
+
+
+def acting(request: Request[Any, Any, Any], admin: NamedDependency[Admin]) -> Acting:
+    """Who acts, as the audit log tells it. Only there where the route needs a role."""
+    return Acting(
+        user_id=admin.user_id,
+        realm=admin.realm,
+        role=str(admin.role),
+        address=request.client.host if request.client else None,
+        request_id=observing.request_id(),
+    )
 
 
 def realm(request: Request[Any, Any, Any]) -> Realm:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -11,10 +12,12 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
+from sync_server import observing
 from sync_server.admin.envelope import Failure, Problem
 from sync_server.errors import InvalidBody, MalformedBody, Refusal, TokenRejected
 
 log = structlog.get_logger()
+_NAMED = re.compile(r"(?:required|unknown) field `(.+?)`")
 
 
 class ApiError(Refusal):
@@ -59,9 +62,30 @@ class NotThere(ApiError):
     message = "There is no such thing"
 
 
-class UserNotFound(NotThere):
-    code = "user_not_found"
-    message = "There is no such user in this realm"
+class OwnAccount(ApiError):
+    """Or the last owner could lock everybody out."""
+
+    status = 409
+    code = "own_account"
+    message = "Somebody else has to do that to your own account"
+
+
+class ChangedMeanwhile(ApiError):
+    status = 412
+    code = "changed_meanwhile"
+    message = "It has changed since you looked at it; look again"
+
+
+class PreconditionRequired(ApiError):
+    status = 428
+    code = "precondition_required"
+    message = "Say with If-Match which version you mean to change: the ETag that came with it"
+
+
+class KeyReused(ApiError):
+    status = 422
+    code = "idempotency_key_reused"
+    message = "This Idempotency-Key came with another body before"
 
 
 class Invalid(ApiError):
@@ -80,6 +104,7 @@ def answer(
 
 
 def _on_refusal(_: Request[Any, Any, Any], refusal: Refusal) -> Response[Failure]:
+    observing.present().error = refusal.code
     headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after is not None else None
     details = dict(refusal.details) if isinstance(refusal, ApiError) else {}
     if refusal.limit is not None:
@@ -101,11 +126,19 @@ def _on_recursion(request: Request[Any, Any, Any], _: RecursionError) -> Respons
     return _on_refusal(request, MalformedBody("The body is nested too deeply"))
 
 
-def _on_validation(_: Request[Any, Any, Any], exc: ValidationException) -> Response[Failure]:
+def _on_validation(request: Request[Any, Any, Any], exc: ValidationException) -> Response[Failure]:
     """Litestar names each field with a message that quotes the type, not the value."""
     extra = exc.extra if isinstance(exc.extra, list) else []
-    fields = {str(each.get("key", "body")): str(each.get("message", "")) for each in extra if isinstance(each, dict)}
-    return answer(Invalid.status, Invalid.code, Invalid.message, {"fields": fields})
+    found = [(str(each.get("key", "data")), str(each.get("message", ""))) for each in extra if isinstance(each, dict)]
+    return _on_refusal(request, Invalid(fields=dict(_field(*each) for each in found)))
+
+
+def _field(key: str, message: str) -> tuple[str, str]:
+    """Of a field that is missing or too much msgspec names the object that it belongs to."""
+    named = _NAMED.search(message)
+    if named is not None:
+        key = named[1] if key == "data" else f"{key}.{named[1]}"
+    return ("body" if key == "data" else key), message
 
 
 def _on_http_exception(request: Request[Any, Any, Any], exc: HTTPException) -> Response[Failure]:
@@ -120,7 +153,10 @@ def _on_http_exception(request: Request[Any, Any, Any], exc: HTTPException) -> R
 
 def _on_fault(request: Request[Any, Any, Any], exc: Exception) -> Response[Failure]:
     """A fault of the server: all of it to the log, nothing of it to the client."""
-    log.error("fault", method=request.method, route=request.scope.get("path_template"), exc_info=exc)
+    call = observing.present()
+    call.error = "internal_error"
+    route = request.scope.get("path_template")
+    log.error("fault", method=request.method, route=route, request_id=call.request_id, exc_info=exc)
     return answer(500, "internal_error", "The server made a mistake; its operator finds the details in the log")
 
 

@@ -8,6 +8,7 @@ from litestar import Litestar
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
+from sync_server import observing
 from sync_server.accounts.roles import Role
 from sync_server.admin import sessions
 from sync_server.admin.errors import Forbidden, Unauthenticated
@@ -50,7 +51,8 @@ class Guard:
         if name is not None:
             if not admin.is_owner and name.lower() != admin.realm:
                 raise Forbidden("You have a role in your own realm only")
-            connection.state.realm = self._realms.named(name)
+            connection.state.realm = realm = self._realms.named(name)
+            observing.present().realm = realm.name
         connection.state.admin = admin
 
     async def _admin(self, connection: Connection) -> Admin:

@@ -90,9 +90,8 @@ async def present(realm: Realm, session: Session, owners_realm: str) -> Admin:
     role = Role.of(found.role) if found else Role.USER
     if found is None or not role.covers(Role.VIEWER):
         raise Unauthenticated
-    if role is Role.OWNER and session.realm != owners_realm:
-        role = Role.ADMIN
-    return Admin(session.realm, session.user_id, session.session_id, *found[:3], role)
+    effective = role.within(session.realm, owners_realm)
+    return Admin(session.realm, session.user_id, session.session_id, *found[:3], effective)
 
 
 async def renew(realm: Realm, session: Session) -> Session:

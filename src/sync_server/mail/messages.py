@@ -64,6 +64,7 @@ class Writer:
         values: dict[str, str | int] = {
             "app": self._config.app_name(details.realm) if details.realm else realm.app_name,
             "name": presentable(mail.name),
+            "email": mail.email,
             "minutes": max(1, round(mail.good_for / 60_000)),
         }
         if details.nonce is not None:
