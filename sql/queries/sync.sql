@@ -144,8 +144,7 @@ SELECT 1 FROM sync.spaces WHERE id = %(space_id)s FOR UPDATE;
 
 -- name: push_changes
 -- A push in one statement. It does nothing and says so where the call belongs to no sync under way, where a viewer has changes, or
--- where the statement's
--- snapshot may be older than the lock on the space: then another push has moved the clock, or tombstones have been pruned,
+-- where the statement's snapshot may be older than the lock on the space: then another push has moved the clock, or tombstones have been pruned,
 -- between the two, and what is stored must be looked at anew (G2, G4). Every change of a space's rows moves its clock under
 -- this lock, so where clock and pruned are the same in the snapshot and under the lock, so are the rows. Locks: the client,
 -- then the space; without changes not the space.
@@ -232,7 +231,7 @@ recorded AS (
     INSERT INTO sync.history
         (space_id, stamp, ordinal, user_id, client_id, tablename, rowguid, operation, client_date, row_data)
     SELECT space_id, stamp, ordinal, %(user_id)s, %(client_id)s, tablename, rowguid, operation, client_date,
-        CASE WHEN %(full_history)s THEN row_data END
+        NULL
     FROM judged
     WHERE verdict IN ('new', 'seen', 'won')
     RETURNING 1

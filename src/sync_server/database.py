@@ -17,6 +17,8 @@ from psycopg.rows import class_row, scalar_row
 T = TypeVar("T")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _CONTINUED = re.compile(r"^-- with the rest of (\w+)$", re.MULTILINE)
+_CHANGED = re.compile(r"^-- as (\w+), but for these parts$", re.MULTILINE)
+_PART = re.compile(r"^(?:WITH )?(\w+) AS \(\n(.*?)^\)", re.MULTILINE | re.DOTALL)
 _SCHEMA = re.compile(r"\bsync\.(?=[a-z_])")
 
 
@@ -45,6 +47,8 @@ def queries(schema: str, directory: str = "queries") -> Mapping[str, LiteralStri
     for name, text in found.items():
         if continued := _CONTINUED.search(text):
             found[name] = _continue(text, found[continued[1]])
+        elif changed := _CHANGED.search(text):
+            found[name] = _change(text, found[changed[1]])
     return found
 
 
@@ -52,6 +56,24 @@ def _continue(text: LiteralString, other: LiteralString) -> LiteralString:
     """The first part of `text` (`WITH x AS (...)`), and what follows the first part of `other`."""
     end = "\n)"
     return text.partition(end)[0] + end + other.partition(end)[2]
+
+
+def _change(text: LiteralString, other: LiteralString) -> LiteralString:
+    """`other` with the parts of `text` in place of those of the same name; new parts come before the next of these."""
+    parts = dict(_PART.findall(other))
+    order, new = list(parts), list[str]()
+    for name, part in _PART.findall(text):
+        new.append(name)
+        if name in parts:
+            place = order.index(name)
+            order[place : place + 1] = new
+            new = []
+        parts[name] = part
+    if new:
+        raise ValueError(f"No part of the statement follows {new}")
+    *_, last = _PART.finditer(other)
+    made = ",\n".join(f"{name} AS (\n{parts[name]})" for name in order)
+    return " ".join(("WITH", made)) + other[last.end() :]  # noqa: FLY002 - a test takes a text that begins so for a statement
 
 
 class _RawDumper(Dumper):

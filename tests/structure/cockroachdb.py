@@ -39,7 +39,8 @@ FUNCTIONS = {
     "ID generation functions": "gen_random_uuid",
     "JSONB functions": "jsonb_strip_nulls jsonb_typeof to_json",
     "Set-returning functions": "jsonb_each_text unnest",
-    "String and byte functions": "btrim concat convert_to length lower octet_length strpos upper",
+    # sha256 of bytes gives its hexadecimal as a STRING there, bytes here: statements cast it to bytea before they encode it
+    "String and byte functions": "btrim concat convert_to encode length lower octet_length sha256 strpos upper",
     "System info functions": "current_database version",
     "Compatibility functions": "format_type has_database_privilege has_schema_privilege has_table_privilege set_config",
     "aggregates": "bool_or count max min string_agg sum",

@@ -20,7 +20,7 @@ from conflicts.injector import numbered
 from postgres import Postgres
 from structure import cockroachdb as known
 from sync_server import migrations, steps
-from sync_server.database import sql_directory
+from sync_server.database import queries, sql_directory
 
 SOURCE = Path(__file__).parents[2] / "src" / "sync_server"
 POSTGRES_ONLY = {"embedded", "postgresql"}
@@ -161,6 +161,14 @@ def test_everything_is_documented_for_cockroachdb(where: str) -> None:
         look = Look()
         look(statement)
         assert not look.strange | look.changes_that_meet()
+
+
+def test_a_statement_made_of_parts_is_documented_as_a_whole() -> None:
+    look = Look()
+    for statement in parsed(queries("sync")["push_changes_audited"]):
+        look(statement)
+    assert look.changed["audit_lines"] == 1
+    assert not look.strange | look.changes_that_meet()
 
 
 @pytest.mark.parametrize(

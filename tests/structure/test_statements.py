@@ -16,6 +16,7 @@ import pytest
 from postgres import Postgres
 from sync_server import migrations
 from sync_server.accounts.tokens import Device
+from sync_server.audit import Acting
 from sync_server.database import Tx, queries, sql_directory
 from sync_server.sync import engine, protocol
 
@@ -126,7 +127,7 @@ async def statements_of_a_sync(url: str, device: Device, sent: bytes) -> tuple[i
         pull = protocol.decode_pull(sent, device.client_id)
         begun = await engine.begin_pull_at_once(pulling, device, pull)
         push = protocol.decode_push(sent, device.client_id)
-        assert await engine.push_at_once(pushing, device, push, full_history=True)
+        assert await engine.push_at_once(pushing, device, push, Acting(via="wire"))
     assert begun is not None
     return pulling.count, pushing.count, begun[1].lines.count(b'"operation"')
 

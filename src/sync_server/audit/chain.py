@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -45,22 +46,34 @@ class Change(NamedTuple):
     tablename: str
     rowguid: str
     row_data: str | None
+    old_stamp: int | None
+    old_ordinal: int | None
     old_data: str | None
 
     def digest(self, salt: str) -> str:
         return digest(salt, *self)
 
 
-def digest(*parts: object) -> str:
-    """SHA-256 of `parts`, in hexadecimal: each with its length before it, so that none can pass for two; None as '-'."""
+def digest(*parts: str | int | UUID | None) -> str:
+    """SHA-256 of `parts` in hexadecimal: of each and a space after it, of a text with its length in UTF-8 before it, so that
+    none can pass for two; None is '-'.
+    """
     covered = hashlib.sha256()
     for part in parts:
-        if part is None:
-            covered.update(b"- ")
-        else:
-            text = str(part).encode()
+        if isinstance(part, str):
+            text = part.encode()
             covered.update(b"%d:%b " % (len(text), text))
+        else:
+            covered.update(b"%b " % ("-" if part is None else str(part)).encode())
     return covered.hexdigest()
+
+
+def content_digest(salt: str, changes: Iterable[Change], like: str) -> str:
+    """What a push's line has for its `changes`, in the form of `like`, see `same`."""
+    twice = len(like) > len(hashlib.sha256().hexdigest())
+    digests = (change.digest(salt) for change in changes)
+    covered = " ".join(each.encode().hex() if twice else each for each in digests)
+    return hashlib.sha256(covered.encode()).hexdigest()
 
 
 def same(stored: str, computed: str) -> bool:

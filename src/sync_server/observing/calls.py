@@ -24,6 +24,7 @@ class Call:
     """One request. Whoever learns something of it notes it here; nothing here is secret, nor of a row's content."""
 
     __slots__ = (
+        "address",
         "aside",
         "begun",
         "bytes_in",
@@ -41,8 +42,10 @@ class Call:
         "synced",
     )
 
-    def __init__(self, request_id: str | None, method: str = "") -> None:
+    def __init__(self, request_id: str | None, method: str = "", address: str | None = None) -> None:
         self.request_id = request_id
+        self.address = address
+        """The caller's, for the audit log alone: no line of the log tells it."""
         self.begun = time.monotonic()
         self.method = method
         self.realm: str | None = None
@@ -85,6 +88,7 @@ def begin(scope: HTTPScope) -> Call:
     """A call for a request, which is the present one from now on. Its id is the request's own where it has a sane one."""
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
     known = given.decode() if given and _SANE.fullmatch(given) else f"{_PROCESS}-{next(_numbers):06x}"
-    call = Call(known, scope["method"])
+    client = scope.get("client")
+    call = Call(known, scope["method"], client[0] if client else None)
     _present.set(call)
     return call

@@ -13,6 +13,8 @@ from uuid import UUID
 import msgspec
 
 from sync_server.accounts.tokens import Device
+from sync_server.audit import Acting
+from sync_server.audit.chain import BUCKETS
 from sync_server.database import Tx
 from sync_server.errors import AlreadySyncing, PullFirst, ReadOnly, TokenRejected
 from sync_server.limits import KEPT_ASIDE, SYNCS
@@ -180,17 +182,18 @@ def _page(found: _Page) -> Page:
     return Page(found.lines or b"", (found.stamp, found.ordinal), found.delivered)
 
 
-async def push_at_once(tx: Tx, device: Device, push: Push, *, full_history: bool) -> Pushed | None:
+async def push_at_once(tx: Tx, device: Device, push: Push, audited: Acting | None = None) -> Pushed | None:
     """As push, in one statement; None where more is needed, as after another device's push in the same moment."""
     if push.unstorable:
         return None
-    return await _store(tx, device, push, full_history=full_history)
+    return await _store(tx, device, push, audited)
 
 
-async def push(tx: Tx, device: Device, push: Push, *, full_history: bool, share: int = KEPT_ASIDE) -> Pushed:
+async def push(tx: Tx, device: Device, push: Push, audited: Acting | None = None, *, share: int = KEPT_ASIDE) -> Pushed:
     """Store the changes of a push (G1, G4, G5, G10).
 
-    What cannot be stored is kept aside, up to `share` bytes per user, and does not hold up the rest.
+    `audited`: from where the push comes, where the realm keeps a full history: the data are kept then, and the audit log
+    covers them. What cannot be stored is kept aside, up to `share` bytes per user, and does not hold up the rest.
     A viewer's device ends its syncs like any other, but may bring no changes.
     Raises PullFirst when the push belongs to no sync under way, ReadOnly, TokenRejected.
     """
@@ -205,7 +208,7 @@ async def push(tx: Tx, device: Device, push: Push, *, full_history: bool, share:
         raise ReadOnly
     if push.changes:
         await tx.execute("lock_space", {"space_id": client.space_id})
-    stored = await _store(tx, device, push, full_history=full_history)
+    stored = await _store(tx, device, push, audited)
     if stored is None:
         raise TokenRejected  # the user has just gone: what is locked is not overtaken
     if push.unstorable:
@@ -227,7 +230,7 @@ def _belongs(device: Device, client: _PushClient) -> bool:
     return device.token_id == client.sync_token or device.sync_number == client.sync_number
 
 
-async def _store(tx: Tx, device: Device, push: Push, *, full_history: bool) -> Pushed | None:
+async def _store(tx: Tx, device: Device, push: Push, audited: Acting | None) -> Pushed | None:
     parameters = {
         **device.parameters,
         **_columns(push.changes),
@@ -235,10 +238,13 @@ async def _store(tx: Tx, device: Device, push: Push, *, full_history: bool) -> P
         "row_datas": [change.row_data for change in push.changes],
         "is_partial": push.is_partial,
         "digest": push.digest,
-        "full_history": full_history,
         "without_changes": not push.changes,
     }
-    stored = await tx.one(_Stored, "push_changes", parameters)
+    if audited is None:
+        stored = await tx.one(_Stored, "push_changes", parameters)
+    else:
+        origin = {"address": audited.address, "request_id": audited.request_id, "bucket": device.user_id.int % BUCKETS}
+        stored = await tx.one(_Stored, "push_changes_audited", {**parameters, **origin})
     return Pushed(stored.cursor, stored.conflicts) if stored is not None and stored.done else None
 
 

@@ -13,6 +13,7 @@ from litestar.response import Stream
 
 from sync_server import observing
 from sync_server.accounts.tokens import Device
+from sync_server.audit import Acting
 from sync_server.compressing import Compressing
 from sync_server.database import Tx
 from sync_server.realms import Realm
@@ -114,17 +115,23 @@ def _page_after(under_way: engine.PullUnderWay, after: tuple[int, int]) -> Calla
 
 
 async def _push(realm: Realm, device: Device, body: bytes) -> Response[Any]:
-    limits, full = realm.settings.limits, realm.settings.history == "full"
+    limits = realm.settings.limits
+    audited = _origin() if realm.settings.history == "full" else None
     request = protocol.decode_push(body, device.client_id, limits)
-    pushed = await realm.once(lambda tx: engine.push_at_once(tx, device, request, full_history=full))
+    pushed = await realm.once(lambda tx: engine.push_at_once(tx, device, request, audited))
     if pushed is None:
         share = limits.kept_aside
-        pushed = await realm.transact(lambda tx: engine.push(tx, device, request, full_history=full, share=share))
+        pushed = await realm.transact(lambda tx: engine.push(tx, device, request, audited, share=share))
     _note(request, pushed)
     if request.unstorable:
         kept = aside.summary(request.unstorable)
         log.warning("kept_aside", realm=realm.name, client=str(device.client_id), changes=kept)
     return Response(protocol.Pushed(pushed.cursor), status_code=200)
+
+
+def _origin() -> Acting:
+    call = observing.present()
+    return Acting(address=call.address, request_id=call.request_id, via="wire")
 
 
 def _note(request: protocol.Push, pushed: engine.Pushed) -> None:
