@@ -281,3 +281,8 @@ def test_no_index_begins_with_what_only_grows(postgres: Postgres) -> None:
     assert len(found) > 20
     growing = {index for index, column, kind in found if kind != "uuid" and column not in SPREAD | TINY}
     assert growing == GROWS_AT_ITS_END
+
+
+def test_no_two_migrations_have_the_same_number() -> None:
+    numbers = [migration.version for migration in migrations.available()]
+    assert len(numbers) == len(set(numbers))
