@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from sync_server.budget import Budget
 
@@ -31,21 +29,22 @@ class Breaker:
         self._next = 0.0
         self._probing = False
 
-    @contextmanager
-    def guard(self) -> Iterator[bool]:
-        """Let a call pass; whether it is the one that is to find out. Raises NotAnswering."""
+    def let_through(self) -> bool:
+        """Let a call pass; whether it is the one that is to find out, after which `end_probe` must follow.
+
+        Raises NotAnswering.
+        """
         if not self._failures:
-            yield False
-            return
+            return False
         wait = self._next - time.monotonic()
         if self._probing or wait > 0 or not self._budget.begin_probe():
             raise NotAnswering(max(wait, 1.0))
         self._probing = True
-        try:
-            yield True
-        finally:
-            self._probing = False
-            self._budget.end_probe()
+        return True
+
+    def end_probe(self) -> None:
+        self._probing = False
+        self._budget.end_probe()
 
     def failed(self) -> bool:
         """It did not answer; whether that is news. Calls that were under way already tell nothing new."""

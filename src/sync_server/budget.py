@@ -12,6 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 
+from sync_server.deadlines import Deadlines
 from sync_server.places import Places
 
 _FEW = 3
@@ -65,6 +66,7 @@ class Budget:
     def __init__(self, size: int) -> None:
         self.size = size
         self.places = Places(size, self._make_room)
+        self.deadlines = Deadlines()
         self._turns = 0
         self._probes = 0
         self._holders: set[Holder] = set()
@@ -83,8 +85,7 @@ class Budget:
 
     async def take(self, holder: Holder, seconds: float) -> None:
         """Wait for a turn. Raises NoTurn; `give_back` must follow otherwise."""
-        if not holder.waiting and self._may_take(holder):
-            self._hand_out(holder)
+        if self.take_at_once(holder):
             return
         if len(holder.waiting) >= _MOST_WAITING:
             raise NoTurn
@@ -104,13 +105,21 @@ class Budget:
                 raise NoTurn from None
             raise
 
+    def take_at_once(self, holder: Holder) -> bool:
+        """Take a turn if one need not wait for it; `give_back` must follow then."""
+        if holder.waiting or not self._may_take(holder):
+            return False
+        self._hand_out(holder)
+        return True
+
     def give_back(self, holder: Holder) -> None:
         """End a turn; others may have it."""
         self._turns -= 1
         holder.turns -= 1
         holder.last_used = holder.last_sign = time.monotonic()
         self.places.notify()
-        self._hand_out_all()
+        if self._waiting:
+            self._hand_out_all()
 
     def turn_away(self, holder: Holder) -> None:
         """Have everybody who waits for a turn of this holder get NoTurn now."""

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+import time
+from collections.abc import Awaitable
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
+from sync_server.deadlines import Bounded, Deadlines
 from sync_server.places import Places
 from sync_server.signs import Signs
+from sync_server.statements import Running
 
+T = TypeVar("T")
 ANSWER = 2.0
 """Seconds that a database gets to answer that it has cancelled a statement, before the connection is cut."""
 _CONNECT = 5
@@ -64,10 +68,14 @@ class NotReplicated(psycopg.OperationalError):
     """A commit was given up while it waited for the synchronous standby: it is on the primary, and would be lost with it."""
 
 
-class Connection(psycopg.AsyncConnection[Any]):
+class Connection(psycopg.AsyncConnection[Any], Bounded):
     """A connection of a pool. It holds one of `places` from before it is made until the database has let go of it."""
 
+    running: Running
+    """What runs statements on it."""
     _places: Places | None = None
+    _deadlines: Deadlines
+    _timeout: asyncio.Timeout | None = None
     was_cut = False
     """Whether the database did not answer in time."""
     leads_nowhere = False
@@ -76,17 +84,19 @@ class Connection(psycopg.AsyncConnection[Any]):
 
     @classmethod
     async def connect(  # type: ignore[override]
-        cls, conninfo: str = "", *, places: Places, signs: Signs, **kwargs: Any
+        cls, conninfo: str = "", *, places: Places, signs: Signs, deadlines: Deadlines, prepare: bool, **kwargs: Any
     ) -> Connection:
-        """`signs` are told whether the database answers."""
+        """`signs` are told whether the database answers. `prepare`: whether statements may be prepared."""
         await places.reserve()
         try:
             with signs.connecting():
-                connection = await super().connect(conninfo, **kwargs)
+                # next to nothing goes through psycopg's cursors, which would prepare statements of their own
+                connection = await super().connect(conninfo, prepare_threshold=None, **kwargs)
         except BaseException:
             places.cancel_reservation()
             raise
-        connection._places = places  # noqa: SLF001 - our own
+        connection._places, connection._deadlines = places, deadlines  # noqa: SLF001 - our own
+        connection.running = Running(connection, prepare=prepare)
         places.occupy(connection)
         connection.add_notice_handler(connection._hear)  # noqa: SLF001 - our own
         return connection
@@ -128,21 +138,26 @@ class Connection(psycopg.AsyncConnection[Any]):
         if interrupted is not None:
             raise interrupted
 
-    @asynccontextmanager
-    async def within(self, seconds: float) -> AsyncIterator[None]:
-        """Raise TimeoutError when the block takes longer: its statement is cancelled, and the connection cut if the
-        database does not answer even that.
+    async def within(self, seconds: float, work: Awaitable[T]) -> T:
+        """The result of `work`. Raises TimeoutError when it takes longer: its statement is cancelled, and the connection cut
+        if the database does not answer even that.
 
-        Whatever the block waits for, rollbacks included, it ends ANSWER seconds later. When the task is cancelled from
-        outside it ends in the same way, by psycopg's own limits.
+        Whatever it waits for, rollbacks included, it ends ANSWER seconds later. When the task is cancelled from outside it
+        ends in the same way, by psycopg's own limits.
         """
         self._waited_in_vain = False
-        cut = asyncio.get_running_loop().call_later(seconds + ANSWER, self.cut)
+        self._timeout = asyncio.timeout(None)
+        self._deadlines.begin(self, seconds, ANSWER)
         try:
-            async with asyncio.timeout(seconds):
-                yield
+            async with self._timeout:
+                return await work
         finally:
-            cut.cancel()
+            self._deadlines.end(self)
+
+    def tell(self) -> None:
+        """The time is over."""
+        if self._timeout is not None:
+            self._timeout.reschedule(asyncio.get_running_loop().time())
 
     def cut(self) -> None:
         """Hang up at once: whoever waits for the database finds the connection lost."""
@@ -161,6 +176,23 @@ class ConnectionPool(AsyncConnectionPool[Connection]):
     @property
     def idle(self) -> int:
         return len(self._pool)
+
+    def take(self) -> Connection | None:
+        """An idle connection, the one that was used last; None where getconn() has more to do than to give one."""
+        if self._closed or not self._pool:
+            return None
+        connection = self._pool.pop()
+        self._nconns_min = min(self._nconns_min, len(self._pool))
+        connection._pool = self  # noqa: SLF001 - as getconn() does
+        return connection
+
+    def put(self, connection: Connection) -> bool:
+        """Take a connection back; False where putconn() has more to do than that."""
+        if self._closed or self._waiting or connection._expire_at <= time.monotonic():  # noqa: SLF001 - the library's
+            return False
+        connection._pool = None  # noqa: SLF001 - as putconn() does
+        self._pool.append(connection)
+        return True
 
     async def give_up_one(self) -> bool:
         """Close the connection that has been idle for longest; whether there was one. As `_shrink_pool` of psycopg."""

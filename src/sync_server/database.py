@@ -12,7 +12,8 @@ import msgspec
 import psycopg
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
-from psycopg.rows import class_row, scalar_row
+
+from sync_server.statements import Running, Statement
 
 T = TypeVar("T")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
@@ -94,12 +95,19 @@ def on_cockroachdb(connection: psycopg.AsyncConnection[Any] | psycopg.Connection
     return connection.info.parameter_status("crdb_version") is not None
 
 
+@cache
+def _statements(schema: str) -> Mapping[str, Statement]:
+    return {name: Statement(text) for name, text in queries(schema).items()}
+
+
 class Tx:
     """A connection inside a transaction (or, for a single read, without one). Each call runs one named statement."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], schema: str) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[Any], schema: str, running: Running | None = None) -> None:
+        """`running`: what runs statements on the connection, if there is one already."""
         self._connection = connection
-        self._queries = queries(schema)
+        self._running = running or Running(connection, prepare=False)
+        self._statements = _statements(schema)
 
     @property
     def on_cockroachdb(self) -> bool:
@@ -107,19 +115,17 @@ class Tx:
 
     async def execute(self, name: str, parameters: Mapping[str, Any]) -> int:
         """Run a statement; the number of rows that it touched."""
-        return (await self._connection.execute(self._queries[name], parameters)).rowcount
+        return await self._running.count(self._statements[name], parameters)
 
     async def one(self, kind: type[T], name: str, parameters: Mapping[str, Any]) -> T | None:
         """The only row of the statement's result as a `kind`, whose fields are the columns; None without a row."""
-        cursor = self._connection.cursor(binary=True, row_factory=class_row(kind))
-        return await (await cursor.execute(self._queries[name], parameters)).fetchone()
+        found = await self._running.rows(kind, self._statements[name], parameters, most=1)
+        return found[0] if found else None
 
     async def all(self, kind: type[T], name: str, parameters: Mapping[str, Any]) -> Sequence[T]:
         """Every row of the statement's result as a `kind`, whose fields are the columns."""
-        cursor = self._connection.cursor(binary=True, row_factory=class_row(kind))
-        return await (await cursor.execute(self._queries[name], parameters)).fetchall()
+        return await self._running.rows(kind, self._statements[name], parameters)
 
     async def value(self, name: str, parameters: Mapping[str, Any]) -> Any:
         """The first column of the statement's first row; None without a row."""
-        cursor = self._connection.cursor(binary=True, row_factory=scalar_row)
-        return await (await cursor.execute(self._queries[name], parameters)).fetchone()
+        return await self._running.value(self._statements[name], parameters)

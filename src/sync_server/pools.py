@@ -7,8 +7,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import psycopg
@@ -62,7 +61,7 @@ class Pool(Holder):
         self._url = url
         self._budget = budget
         self._timeout = timeout
-        self._prepare_threshold = 5 if prepared_statements else None
+        self._prepare = prepared_statements
         self._breaker = Breaker(budget)
         self._signs = Signs()
         self._pool: ConnectionPool | None = None
@@ -76,11 +75,7 @@ class Pool(Holder):
         self.counts["calls"] += 1
         for attempt in range(ATTEMPTS):
             try:
-                async with self._connection(give_up) as connection:
-                    async with connection.transaction() if in_transaction else nullcontext():
-                        done = await work(Tx(connection, schema))
-                    connection.check_replicated()
-                    return done
+                return await self._try(schema, work, in_transaction, give_up)
             except _CONFLICTS as exc:
                 log.info("transaction_retried", realms=self.realms, attempt=attempt, sqlstate=exc.sqlstate)
             except (NoTurn, NotAnswering, PoolTimeout, TimeoutError) as exc:
@@ -117,27 +112,41 @@ class Pool(Holder):
         log.warning("database_unavailable", realms=self.realms, reason=type(exc).__name__)
         return Unavailable(retry_after=_RETRY_AFTER)
 
-    @asynccontextmanager
-    async def _connection(self, give_up: float) -> AsyncIterator[Connection]:
-        """A connection until `give_up` at most, for as long as the block runs."""
-        deadline = min(time.monotonic() + POOL_TIMEOUT, give_up)
-        with self._breaker.guard() as probing:
-            await self._budget.take(self, deadline - time.monotonic())
+    async def _try(
+        self,
+        schema: str,
+        work: Callable[[Tx], Awaitable[T]],
+        in_transaction: bool,
+        give_up: float,
+    ) -> T:
+        """Run `work` once, until `give_up` at most. Most often nothing has to be waited for but the database's answer."""
+        probing = self._breaker.let_through()
+        try:
+            deadline = min(time.monotonic() + POOL_TIMEOUT, give_up)
+            if not self._budget.take_at_once(self):
+                await self._budget.take(self, deadline - time.monotonic())
             try:
-                pool, connection = await self._get(deadline)
+                pool = self._pool or await self._open()
+                connection = pool.take()
+                if connection is None:
+                    pool, connection = await self._get(deadline)
                 try:
                     if probing:
                         await self._probe(connection)
-                    async with connection.within(min(self._timeout, give_up - time.monotonic())):
-                        yield connection
+                    seconds = min(self._timeout, give_up - time.monotonic())
+                    return await connection.within(seconds, _run(connection, schema, work, in_transaction))
                 except pg.ReadOnlySqlTransaction:
                     connection.leads_nowhere = True
                     raise
                 finally:
-                    # who goes away cancels at every await, and a connection that is not put back is lost to the pool
-                    await to_the_end(self._put(pool, connection), self._closing)
+                    if not self._put_at_once(pool, connection):
+                        # who goes away cancels at every await, and a connection that is not put back is lost to the pool
+                        await to_the_end(self._put(pool, connection), self._closing)
             finally:
                 self._budget.give_back(self)
+        finally:
+            if probing:
+                self._breaker.end_probe()
 
     async def _get(self, deadline: float) -> tuple[ConnectionPool, Connection]:
         begun = time.monotonic()
@@ -154,6 +163,13 @@ class Pool(Holder):
                     self._unanswered()
                 raise
 
+    def _put_at_once(self, pool: ConnectionPool, connection: Connection) -> bool:
+        """Put back a connection with which all is well, if that takes no more."""
+        if connection.was_cut or not connection.usable or not pool.put(connection):
+            return False
+        self._signs.answers()
+        return True
+
     async def _put(self, pool: ConnectionPool, connection: Connection) -> None:
         if connection.usable:
             self._signs.answers()
@@ -166,8 +182,7 @@ class Pool(Holder):
         await pool.putconn(connection)
 
     async def _probe(self, connection: Connection) -> None:
-        async with connection.within(_PROBE):
-            await connection.execute("SELECT 1")
+        await connection.within(_PROBE, connection.execute("SELECT 1"))
         self._breaker.answered()
         log.info("database_answers_again", realms=self.realms)
 
@@ -196,8 +211,9 @@ class Pool(Holder):
                     **parameters(self._url),
                     "places": self._budget.places,
                     "signs": self._signs,
+                    "deadlines": self._budget.deadlines,
+                    "prepare": self._prepare,
                     "autocommit": True,
-                    "prepare_threshold": self._prepare_threshold,
                     "application_name": "sync-server",
                 },
             )
@@ -234,6 +250,17 @@ class Pool(Holder):
         if self._pool is not None:
             self._let_go(self._pool)
         await asyncio.gather(*self._closing, return_exceptions=True)
+
+
+async def _run(connection: Connection, schema: str, work: Callable[[Tx], Awaitable[T]], in_transaction: bool) -> T:
+    tx = Tx(connection, schema, connection.running)
+    if in_transaction:
+        async with connection.transaction():
+            done = await work(tx)
+    else:
+        done = await work(tx)
+    connection.check_replicated()
+    return done
 
 
 def _connection_lost(exc: psycopg.Error) -> bool:

@@ -122,7 +122,7 @@ def body(device: Device, rows: int, *, base: int = 0) -> bytes:
 
 async def statements_of_a_sync(url: str, device: Device, sent: bytes) -> tuple[int, int, int]:
     """Statements of the pull, those of the push, and the rows that were pulled."""
-    async with await psycopg.AsyncConnection.connect(url) as connection:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         pulling, pushing = CountingTx(connection, "sync"), CountingTx(connection, "sync")
         pull = protocol.decode_pull(sent, device.client_id)
         begun = await engine.begin_pull_at_once(pulling, device, pull)
