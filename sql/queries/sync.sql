@@ -159,7 +159,7 @@ SELECT 1 FROM sync.spaces WHERE id = %(space_id)s FOR UPDATE;
 -- Later versions always rank higher, whatever the devices' clocks say, so what lost once never wins later.
 -- now is the database's time, the same for every server: ranks, which are bounded by it, must compare (G4).
 WITH client AS (
-    SELECT u.space_id, c.sync_from, c.sync_to
+    SELECT u.space_id, c.sync_from, c.sync_to, c.sync_started
     FROM sync.clients c
     JOIN sync.users u ON u.id = c.user_id
     WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
@@ -294,7 +294,8 @@ finished AS (
     WHERE c.id = %(client_id)s
     RETURNING 1
 )
-SELECT EXISTS (SELECT 1 FROM turn) AS done, (SELECT cursor FROM answer) AS cursor, (SELECT count(*) FROM kept) AS conflicts;
+SELECT EXISTS (SELECT 1 FROM turn) AS done, (SELECT cursor FROM answer) AS cursor, (SELECT count(*) FROM kept) AS conflicts,
+    (SELECT now - sync_started FROM turn) AS took;
 
 -- name: keep_aside
 -- Changes that cannot be stored as rows, each once. Where the user's share is used up the line is made all the same, without

@@ -28,6 +28,7 @@ from sync_server.mail.courier import STOPPING
 from sync_server.mail.mailer import Mailer
 from sync_server.realms import Realm, Realms
 from sync_server.receiving import Receiving
+from sync_server.reports import Reports
 from sync_server.retention.caretaker import Caretaker
 from sync_server.server import Server
 from sync_server.sync.routes import ROUTES as SYNC_ROUTES
@@ -54,6 +55,7 @@ def create_app(
     server = Server(config, server_keys, mailer, Passwords(config.server.bcrypt_rounds), Tokens(server_keys))
     receiving = Receiving(config.server.max_body, config.server.body_timeout)
     gate = Gate(server, realms)
+    reports = Reports(realms)
 
     def stop_receiving() -> None:
         receiving.stop()
@@ -65,7 +67,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        background = [asyncio.create_task(mailer.run()), asyncio.create_task(caretaker.run())]
+        background = [asyncio.create_task(part.run()) for part in (mailer, caretaker, reports)]
         try:
             yield
         finally:
@@ -92,7 +94,9 @@ def create_app(
         lifespan=[lifespan],
         openapi_config=None,
         logging_config=None,
-        state=State({"stop_receiving": stop_receiving, "replace_realms": replace_realms, "admin": gate}),
+        state=State(
+            {"stop_receiving": stop_receiving, "replace_realms": replace_realms, "admin": gate, "reports": reports}
+        ),
     )
 
 

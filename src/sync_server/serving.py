@@ -179,7 +179,7 @@ class _Application:
     def __init__(self, served: Served, connections: int) -> None:
         config, urls, closed = served
         self._litestar = create_app(config, urls, connections, closed)
-        self._watch = Watch(Tally(), Lines(config.logs.requests))
+        self._watch = Watch(Tally(), Lines(config.logs.requests), self._litestar.state["reports"])
         self._admin: Gate = self._litestar.state["admin"]
 
     def replace(self, config: Config, urls: dict[str, str], closed: frozenset[str]) -> None:

@@ -38,6 +38,7 @@ FUNCTIONS = {
     "Date and time functions": "clock_timestamp extract now",
     "ID generation functions": "gen_random_uuid",
     "JSONB functions": "jsonb_strip_nulls jsonb_typeof to_json",
+    "Math and numeric functions": "mod",
     "Set-returning functions": "jsonb_each_text unnest",
     # sha256 of bytes gives its hexadecimal as a STRING there, bytes here: statements cast it to bytea before they encode it
     "String and byte functions": "btrim concat convert_to encode length lower octet_length sha256 strpos upper",
@@ -52,7 +53,7 @@ TYPES = {"bool", "bytea", "int4", "int8", "interval", "jsonb", "numeric", "regcl
 
 # operators.md and "functions-and-operators". Not "/": of integers it makes a DECIMAL there, and an integer on PostgreSQL.
 # JSONB values can be compared for equality only ("known-limitations"), which the parser does not tell.
-OPERATORS = {"=", "<>", "<", "<=", ">", ">=", "+", "-", "*", "||", "->", "->>", "@>", "~~"}
+OPERATORS = {"|", "&", "=", "<>", "<", "<=", ">", ">=", "+", "-", "*", "||", "->", "->>", "@>", "~~"}
 
 LOCKS = {"LCS_FORUPDATE"}
 CHANGES_OF_TABLES = {"AT_AddColumn"}

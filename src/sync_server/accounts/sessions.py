@@ -60,6 +60,7 @@ async def login(
 ) -> LoggedIn:
     """Begin or renew a client's session. Raises LoginRejected, whatever is wrong; TooManyAttempts."""
     await realm.read(limits.check)
+    observing.present().claimed = client
     for _ in range(_RACES):
         if answer := await _log_in(realm, passwords, tokens, limits, given, client):
             return answer

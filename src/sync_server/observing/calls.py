@@ -8,6 +8,7 @@ import secrets
 import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from litestar.types import HTTPScope
 
@@ -29,6 +30,7 @@ class Call:
         "begun",
         "bytes_in",
         "bytes_out",
+        "claimed",
         "complete",
         "conflicts",
         "device",
@@ -40,6 +42,7 @@ class Call:
         "rows_out",
         "status",
         "synced",
+        "took",
     )
 
     def __init__(self, request_id: str | None, method: str = "", address: str | None = None) -> None:
@@ -51,6 +54,8 @@ class Call:
         self.realm: str | None = None
         self.device: Device | None = None
         """Who calls, as far as it is proved."""
+        self.claimed: UUID | None = None
+        """The client that somebody said to be who did not prove it."""
         self.status = 0
         """0 before the answer begins."""
         self.error: str | None = None
@@ -68,6 +73,8 @@ class Call:
         """Changes that were kept aside."""
         self.synced = False
         """Whether it ended a sync."""
+        self.took: int | None = None
+        """ms since the sync began that it is part of."""
 
 
 _NOBODY = Call(None)

@@ -13,14 +13,16 @@ from sync_server.observing import calls
 from sync_server.observing.calls import Call
 from sync_server.observing.lines import Lines
 from sync_server.observing.tally import Tally
+from sync_server.reports import Reports
 
 
 class Watch:
     """Of one process: counts its requests and writes their lines."""
 
-    def __init__(self, tally: Tally, lines: Lines) -> None:
+    def __init__(self, tally: Tally, lines: Lines, reports: Reports) -> None:
         self._tally = tally
         self._lines = lines
+        self._reports = reports
 
     def begin(self, scope: Scope) -> Call:
         return calls.begin(cast("HTTPScope", scope))
@@ -31,6 +33,7 @@ class Watch:
         route = cast("dict[str, Any]", scope).get("path_template")
         self._tally.add(call, route, seconds)
         self._lines.add(call, route, seconds)
+        self._reports.add(call, route)
 
     async def close(self) -> None:
         await self._lines.close()

@@ -75,17 +75,19 @@ class _PushClient(NamedTuple):
 
 class Pushed(NamedTuple):
     """What a push is answered: the new cursor at the end of a sync, None after a part. And how many versions lost to it, or
-    it to others.
+    it to others; `took`: ms since the sync began.
     """
 
     cursor: int | None
     conflicts: int = 0
+    took: int | None = None
 
 
 class _Stored(NamedTuple):
     done: bool
     cursor: int | None
     conflicts: int
+    took: int | None
 
 
 class _Page(NamedTuple):
@@ -245,7 +247,7 @@ async def _store(tx: Tx, device: Device, push: Push, audited: Acting | None) -> 
     else:
         origin = {"address": audited.address, "request_id": audited.request_id, "bucket": device.user_id.int % BUCKETS}
         stored = await tx.one(_Stored, "push_changes_audited", {**parameters, **origin})
-    return Pushed(stored.cursor, stored.conflicts) if stored is not None and stored.done else None
+    return Pushed(*stored[1:]) if stored is not None and stored.done else None
 
 
 def _columns(changes: Sequence[Change], undated: int | None = None) -> dict[str, Any]:

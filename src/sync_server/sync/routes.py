@@ -140,6 +140,7 @@ def _note(request: protocol.Push, pushed: engine.Pushed) -> None:
     call.aside = len(request.unstorable)
     call.conflicts = pushed.conflicts
     call.synced = pushed.cursor is not None
+    call.took = pushed.took
 
 
 ROUTES = [pull, push, cancel_sync]
