@@ -11,8 +11,11 @@ import click
 
 from sync_server import config as configuration
 from sync_server import connection_url, keys, preparing, serving, signals
+from sync_server.accounts import first_owner
+from sync_server.accounts.first_owner import FirstOwner
 from sync_server.commands.options import CONFIG, one_line
 from sync_server.config import Config
+from sync_server.errors import Unavailable
 from sync_server.migrating import Migrating
 from sync_server.preparing import Databases
 from sync_server.reloading import PATIENCE, Reloading
@@ -54,6 +57,7 @@ def serve(path: Path, host: str | None, port: int | None, workers: int | None) -
 
 
 def _serve(path: Path, config: Config, hung_up: threading.Event, host: str, port: int, workers: int | None) -> None:
+    owner = first_owner.of_environment()
     server_keys = keys.load(config)
     listening = serving.listen(host, port)
     databases, migrating = Databases(), Migrating(server_keys.fingerprint)
@@ -61,6 +65,8 @@ def _serve(path: Path, config: Config, hung_up: threading.Event, host: str, port
         urls = databases.urls(config)
         down = _migrate(config, urls, migrating)
         _say_what_is_served(config, listening.getsockname(), down)
+        if owner is not None:
+            _make_owner(config, urls, down, owner)
         server = Serving(config, urls, frozenset(down), listening, workers or config.server.workers)
         reloading = Reloading(lambda: configuration.load(path), databases, migrating, config, urls, down)
         with (
@@ -82,6 +88,17 @@ def _migrate(config: Config, urls: dict[str, str], migrating: Migrating) -> dict
     for line in lines:
         click.echo(f"sync-server: {one_line(line)}", err=True)
     return problems
+
+
+def _make_owner(config: Config, urls: dict[str, str], down: Collection[str], owner: FirstOwner) -> None:
+    try:
+        if config.owners_realm in down:
+            raise Unavailable
+        if first_owner.make(config, urls, owner):
+            click.echo(f"  the owner with the address in INITIAL_EMAIL has been made in realm {config.owners_realm}")
+    except Unavailable:
+        problem = f"realm {config.owners_realm} is down: INITIAL_EMAIL was of no use; start again when it is back"
+        click.echo(f"sync-server: {problem}", err=True)
 
 
 def _say_what_is_served(config: Config, address: tuple[str, int], down: Collection[str]) -> None:
