@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sync_server import connection_url
 from sync_server.budget import Budget
@@ -21,6 +21,13 @@ _CLOSING = 2.0
 """Seconds that what is under way in the databases gets when the server ends."""
 _RETRY_AFTER = 5
 _PoolKey = tuple[frozenset[tuple[str, str]], bool]
+
+
+class Use(NamedTuple):
+    in_use: int
+    idle: int
+    waiting: int
+    """Calls that wait for one."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,11 @@ class Realm:
     async def read(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `work`, which is to be a single statement, without the cost of a transaction around it."""
         return await self._pool.run(self.settings.schema, work, in_transaction=False)
+
+    @property
+    def use(self) -> Use:
+        """Of the connections to its database, at this moment."""
+        return Use(self._pool.turns, self._pool.idle, len(self._pool.waiting))
 
     @property
     def counts(self) -> Counter[str]:
@@ -118,6 +130,10 @@ class Realms:
         if realm.name in self._closed:
             raise Unavailable(retry_after=_RETRY_AFTER)
         return realm
+
+    def everyone(self) -> list[tuple[Realm, bool]]:
+        """All realms by name, also those that are not served, and whether they are."""
+        return [(realm, name not in self._closed) for name, realm in sorted(self._realms.items())]
 
     def __iter__(self) -> Iterator[Realm]:
         """Those that are served."""

@@ -44,6 +44,7 @@ FUNCTIONS = {
     "String and byte functions": "btrim concat convert_to encode length lower octet_length sha256 strpos upper",
     "System info functions": "current_database version",
     "Compatibility functions": "format_type has_database_privilege has_schema_privilege has_table_privilege set_config",
+    "none: asked of PostgreSQL only": "pg_database_size",
     "aggregates": "bool_or count max min string_agg sum",
     "windows": "lag row_number",
 }
