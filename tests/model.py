@@ -2,9 +2,10 @@
 
 `Space` is the oracle of the tests: what docs and SQL say in their own way, it says in the fewest lines. `python
 tests/model.py [runs] [first_seed]` plays random histories (edits, syncs, crashes at any step, lost requests and answers,
-the client's resend of every failed call, copies of requests that arrive much later, skewed clocks, restored device
-backups, devices that sync in the middle of each other's syncs, pruned tombstones, versions that an operator brings back),
-lets the devices come to rest, and checks that all hold the same rows (G1-G3, G5, G6). Standard library only.
+the client's resend of every failed call, copies of requests that arrive much later, skewed clocks, restored backups of
+devices and of the server, devices that sync in the middle of each other's syncs, pruned tombstones, versions that an
+operator brings back), lets the devices come to rest, and checks that all hold the same rows (G1-G3, G5, G6).
+Standard library only.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ class Space:
     clients: dict[str, Client] = field(default_factory=dict)
     overridden: list[tuple[Key, str, Change]] = field(default_factory=list)  # with the client whose version lost
     pruned: int = 0  # the highest stamp of a pruned tombstone
+    restored: int = 0  # cursors below it were given out before the server was put back to a backup
     recorded: dict[Key, Row] = field(default_factory=dict)  # those that the history still knows
     applied: int = 0
     tokens: int = 0
@@ -97,36 +99,47 @@ class Space:
         client = self.clients[client_id]
         request = (cursor, tuple(sorted(pending.items())))
         if client.sync is None or client.sync.stale:
-            self._begin(client, Sync(cursor, self.clock, request, token))
+            self._begin(client, Sync(min(cursor, self.clock), self.clock, request, token), cursor)
         elif client.sync.request != request:
             raise Refused("already syncing")
         elif token.sync_number == client.sync_number and token != client.sync.token:
             # A new attempt, for its token was issued since, not a copy. What the attempt before has sent, and may have been
             # held up, must not mix with it: what a pull says of the device's changes does not tell their data.
-            self._begin(client, replace(client.sync, token=token))
+            self._begin(client, replace(client.sync, token=token), cursor)
         assert client.sync is not None
         if client.first_stamp is None:
             client.first_stamp = client.sync.to
+        sync, first_stamp = client.sync, client.first_stamp
+        since = sync.from_
+        if self._knows_more(cursor, sync.to):
+            since = first_stamp = 0
         ordered = sorted(self.rows.items(), key=lambda item: (item[1].stamp, item[1].ordinal))
         return [
             Delivered(key, row.operation, row.data, row.client_date, row.client)
             for key, row in ordered
-            if cursor < row.stamp <= client.sync.to
-            and self._wanted(client_id, client.first_stamp, row, pending.get(key))
+            if since < row.stamp <= sync.to and self._wanted(client_id, sync.from_, first_stamp, row, pending.get(key))
         ]
 
-    def _begin(self, client: Client, sync: Sync) -> None:
+    def _knows_more(self, cursor: int, to: int) -> bool:
+        """Whether a device may hold what the server has lost: then all that the server has is sent, whatever the cursor.
+
+        So are, with the next pull, its own changes of this sync: it may have broken off a sync after it had applied a
+        version that won, and in the restored space its edit may win.
+        """
+        return cursor > to or 0 < cursor < self.restored
+
+    def _begin(self, client: Client, sync: Sync, cursor: int) -> None:
         client.sync_number += 1
         client.sync = sync
-        client.acknowledged = min(sync.from_, sync.to)
+        client.acknowledged = 0 if self._knows_more(cursor, sync.to) else sync.from_
         if client.first_stamp is not None and sync.from_ < self.pruned:
             self._bring_back(max(sync.from_, client.first_stamp))
 
     @staticmethod
-    def _wanted(client_id: str, first_stamp: int, row: Row, pending: tuple[str, int] | None) -> bool:
+    def _wanted(client_id: str, from_: int, first_stamp: int, row: Row, pending: tuple[str, int] | None) -> bool:
         """Whether a pull delivers a row that changed since the cursor."""
         if pending is not None:
-            return row.client != client_id and pending[1] <= row.rank
+            return row.client != client_id and pending[1] <= row.rank and row.stamp > from_
         return row.operation != "D" or row.stamp > first_stamp
 
     def prune(self, oldest: int) -> int:
@@ -154,6 +167,16 @@ class Space:
             if row.stamp > after and key not in self.rows:
                 self.rows[key] = replace(row, rank=min(row.client_date, row.stamp))
 
+    def put_back(self, backup: Space, beyond: int) -> None:
+        """The database is what it was when it was copied, but stamps go on `beyond` all that were ever handed out, and
+        what was said to devices is void.
+        """
+        vars(self).update(vars(copy.deepcopy(backup)) | {"tokens": self.tokens})
+        self.clock = self.restored = beyond
+        for client in self.clients.values():
+            client.sync, client.last_push, client.acknowledged = None, None, 0
+            client.sync_number += 1_000_000  # tokens of before the restore are void; here their numbers say so
+
     def belongs(self, token: Token, client: Client) -> bool:
         """Whether a call is part of the sync under way, not a straggler of an earlier one."""
         return client.sync is not None and (token == client.sync.token or token.sync_number == client.sync_number)
@@ -180,7 +203,7 @@ class Space:
             return None
         to = client.sync.to
         others = any(row.stamp > to and row.client != client_id for row in self.rows.values())
-        answer = to if others else self.clock
+        answer = to if others or self._knows_more(client.sync.from_, to) else self.clock
         client.sync, client.last_push = None, (request, answer)
         return answer
 
@@ -275,6 +298,13 @@ class World:
         self.now += 1
         versions = [change[2] for lost, _, change in self.space.overridden if lost == key]
         self.space.restore(key, self.rng.choice([None, -self.now, *versions]), self.now - self.rng.choice([0, 0, 50]))
+
+    def put_back(self, backup: Space) -> set[Key]:
+        """Restore the server's backup; the rows that it does not know again."""
+        lost = (self.space.rows.keys() | self.space.recorded.keys()) - backup.rows.keys()
+        self.now += 5
+        self.space.put_back(backup, max(self.now, self.space.clock) + 1)
+        return lost
 
     def prune(self, devices: list[Device], *, with_history: bool) -> None:
         """At any moment, and up to any age. But where the history goes with the tombstones, only up to an age that no
@@ -401,13 +431,34 @@ class Device:
                 function(*arguments)
 
 
-def play(seed: int) -> str | None:
-    """One random history; a description of what went wrong, or None."""
+class Backups:
+    """Backups of the server. `lost`: rows that it may not know again at all."""
+
+    def __init__(self, world: World, devices: list[Device], probability: float) -> None:
+        self.world, self.devices, self.probability = world, devices, probability
+        self.taken: Space | None = None
+        self.lost: set[Key] = set()
+        self.failure: str | None = None
+
+    def perhaps_take_or_restore(self) -> None:
+        if not self.probability or self.world.rng.random() >= self.probability:
+            return
+        if self.taken is None:
+            self.taken = copy.deepcopy(self.world.space)
+            return
+        self.lost |= self.world.put_back(self.taken)
+        self.taken = None
+        self.failure = self.failure or nothing_unpushed_is_lost(self.world, self.devices)
+
+
+def play(seed: int, *, restores: bool = False) -> str | None:
+    """One random history; a description of what went wrong, or None. `restores`: the server is put back to backups, too."""
     rng = random.Random(seed)
     world = World(rng)
     devices = [Device(f"device{number}", world, rng) for number in range(2 + seed % 3)]
     keys = [(table, str(number)) for table in ("todos", "notes") for number in range(4)]  # the same guid in two tables
     forgetful = rng.random() < 0.5  # the history is pruned, too
+    backups = Backups(world, devices, probability=0.05 * restores)
 
     def operate() -> None:
         world.operate(devices, rng.choice(keys), with_history=forgetful)
@@ -415,6 +466,7 @@ def play(seed: int) -> str | None:
     for step in range(20 + seed % 80):
         device = rng.choice(devices)
         world.now += rng.choice([0, 1, 10])
+        backups.perhaps_take_or_restore()
         luck = rng.random()
         if luck < 0.12:
             device.delete(rng.choice(keys))
@@ -431,11 +483,35 @@ def play(seed: int) -> str | None:
             device.backup = copy.deepcopy((device.rows, device.log, device.cursor))
         elif device.backup:
             device.rows, device.log, device.cursor = copy.deepcopy(device.backup)
-    return come_to_rest(f"seed {seed}", world, devices)
+    return backups.failure or come_to_rest(f"seed {seed}", world, devices, backups.lost)
 
 
-def come_to_rest(story: str, world: World, devices: list[Device]) -> str | None:
-    """Sync without faults until nothing is left to say; a description of what differs then, or None."""
+def nothing_unpushed_is_lost(world: World, devices: list[Device]) -> str | None:
+    """All sync after the server was put back: the edits that they had not pushed are stored, or kept."""
+    for device in world.rng.sample(devices, len(devices)):
+        pending = {
+            key: None if entries[-1][0] == "D" else device.rows.get(key)
+            for key, entries in device.log.items()
+            if entries
+        }
+        device.faulty, device.stragglers = False, []
+        if not device.sync():
+            return f"{device.name} cannot sync after a restore"
+        device.faulty = True
+        for key, data in pending.items():
+            row = world.space.rows.get(key)
+            stored = row is not None and row.data == data
+            kept = any(each == key and change[2] == data for each, _, change in world.space.overridden)
+            if not stored and not kept:
+                return f"{device.name} has lost {key} {data}"
+    return None
+
+
+def come_to_rest(story: str, world: World, devices: list[Device], lost: set[Key]) -> str | None:
+    """Sync without faults until nothing is left to say; a description of what differs then, or None.
+
+    Of rows that the server has `lost` altogether it cannot tell devices anything: they stay where they are.
+    """
     for device in devices:
         device.faulty = False
         world.space.clients[device.name].sync = None  # two minutes have passed
@@ -449,7 +525,8 @@ def come_to_rest(story: str, world: World, devices: list[Device]) -> str | None:
     fresh.sync()
     live = {key: row.data for key, row in world.space.rows.items() if row.operation != "D"}
     for device in [*devices, fresh]:
-        if device.rows != live:
+        unknown = lost - world.space.rows.keys()
+        if {key: data for key, data in device.rows.items() if key not in unknown} != live:
             return f"{story}: {device.name} holds {device.rows}, the server {live}"
         device.sync()
     return f"{story}: not at rest" if world.space.applied != applied else None
@@ -458,7 +535,7 @@ def come_to_rest(story: str, world: World, devices: list[Device]) -> str | None:
 if __name__ == "__main__":
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    failures = [failure for seed in range(first, first + runs) if (failure := play(seed))]
+    failures = [failure for seed in range(first, first + runs) if (failure := play(seed, restores=bool(seed % 2)))]
     sys.stdout.write("".join(f"{failure}\n" for failure in failures[:5]))
     sys.stdout.write(f"{runs - len(failures)} passed, {len(failures)} failed\n")
     sys.exit(bool(failures))

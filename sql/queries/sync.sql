@@ -1,7 +1,7 @@
 -- name: client_of_pull
 -- The token's claims are checked here, so that a revoked token ends at once. The row's lock makes the calls of one client
 -- run one after the other. The space is only read: a clock that a push is just moving on is one that this pull need not see.
-SELECT u.space_id, s.clock, s.pruned, c.first_stamp, c.sync_number, c.sync_to, c.sync_digest, c.sync_token,
+SELECT u.space_id, s.clock, s.pruned, s.restored, c.first_stamp, c.sync_number, c.sync_to, c.sync_digest, c.sync_token,
     (extract(epoch FROM now()) * 1000)::bigint - c.sync_started AS sync_age
 FROM sync.clients c
 JOIN sync.users u ON u.id = c.user_id
@@ -15,8 +15,7 @@ FOR UPDATE OF c;
 UPDATE sync.clients
 SET sync_number = sync_number + 1, sync_from = %(from_)s, sync_to = %(to)s,
     sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s,
-    first_stamp = coalesce(first_stamp, %(to)s),
-    acknowledged = least(%(from_)s::bigint, %(to)s::bigint), last_error = NULL
+    first_stamp = coalesce(first_stamp, %(to)s), acknowledged = %(acknowledged)s, last_error = NULL
 WHERE id = %(client_id)s;
 
 -- name: bring_back_tombstones
@@ -45,7 +44,7 @@ SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan'
 -- Versions in the order in which they became durable, as the lines of a pull's answer. Passed over is what the device must not
 -- apply:
 --   a row pending on the device whose stored version is its own (it will push it again), or older than the device's edit
---   (which will win);
+--   (which will win), or seen by the device already, when all is sent once more after a restore;
 --   a tombstone from before the device's first pull, unless the row is pending on it (G6).
 -- A page ends at a number of versions or bytes, whichever comes first, and has at least one version; the length of a text is
 -- known without reading it. Where it ends so, stamp and ordinal are its last version's; the last page has no ordinal.
@@ -60,7 +59,7 @@ page AS (
             SELECT r.*,
                 CASE
                     WHEN pending.rowguid IS NOT NULL
-                        THEN r.client_id <> %(client_id)s AND pending.client_date <= r.rank
+                        THEN r.client_id <> %(client_id)s AND pending.client_date <= r.rank AND r.stamp > %(from_)s
                     ELSE r.operation <> 'D' OR r.stamp > (SELECT first_stamp FROM bounds)
                 END AS wanted,
                 coalesce(octet_length(r.row_data), 0) AS bytes
@@ -120,6 +119,7 @@ WITH bounds AS (
             OR c.sync_started >= (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s
         )
         AND (c.first_stamp IS NULL OR %(from_)s >= s.pruned)
+        AND %(from_)s <= s.clock AND (%(from_)s >= s.restored OR %(from_)s = 0)
         AND %(most)s > (
             SELECT count(*) FROM sync.clients other
             WHERE other.sync_started > (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s
@@ -184,7 +184,7 @@ locked AS (
     FOR UPDATE OF s
 ),
 turn AS (
-    SELECT client.*, s.clock, (extract(epoch FROM now()) * 1000)::bigint AS now,
+    SELECT client.*, s.clock, s.restored, (extract(epoch FROM now()) * 1000)::bigint AS now,
         greatest((extract(epoch FROM now()) * 1000)::bigint, s.clock + 1) AS stamp
     FROM client
     JOIN sync.spaces s ON s.id = client.space_id
@@ -269,7 +269,8 @@ moved AS (
     RETURNING 1
 ),
 -- The cursor that the device gets: its own changes are behind it (G7), unless another client's came in during the sync, which
--- the device has not heard of (G2). Those that have just been overwritten are none any more.
+-- the device has not heard of (G2). Those that have just been overwritten are none any more. A device's first sync after a restore
+-- is followed by its own changes, too: before, in a sync that was broken off, it may have applied a version that won then.
 answer AS (
     SELECT CASE
         WHEN EXISTS (
@@ -279,7 +280,7 @@ answer AS (
                     SELECT 1 FROM judged j
                     WHERE j.tablename = r.tablename AND j.rowguid = r.rowguid AND j.verdict IN ('seen', 'won')
                 )
-        ) THEN turn.sync_to
+        ) OR (turn.sync_from > 0 AND turn.sync_from < turn.restored) THEN turn.sync_to
         WHEN EXISTS (SELECT 1 FROM judged WHERE verdict IN ('new', 'seen', 'won')) THEN turn.stamp
         ELSE greatest(turn.sync_to, turn.clock)
     END AS cursor

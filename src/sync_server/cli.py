@@ -19,6 +19,8 @@ _COMMANDS = {
     "check": ("check:check", "See whether configuration, databases and mail server work."),
     "migrate": ("migrate:migrate", "Bring the databases up to date without serving."),
     "adopt": ("adopt:adopt", "Take over the data of a sync_server_ts."),
+    "backup": ("backup:backup", "Write a realm into a file, while devices sync; or verify such a file."),
+    "restore": ("backup:restore", "Restore such a file into an empty realm."),
     "prune": ("prune:prune", "Remove what retention lets go, now."),
     "kept-aside": ("prune:kept_aside", "Show changes that could not be stored as rows."),
 }

@@ -29,7 +29,9 @@ NODES = {
     "create-index": "IndexStmt",  # and "partial-indexes"
     "create-schema": "CreateSchemaStmt",
     "alter-table": "AlterTableStmt AlterTableCmd",
-    "set-vars": "VariableSetStmt VariableShowStmt",
+    "set-vars": "VariableSetStmt VariableShowStmt",  # SET TIME ZONE, too
+    "truncate": "TruncateStmt",
+    "drop-schema": "DropStmt",
 }
 
 # By the sections of functions.md, then aggregates.md and window_functions.md. Arrays of several types in one unnest, too.
@@ -62,7 +64,7 @@ CONSTRAINTS = {"CONSTR_PRIMARY", "CONSTR_FOREIGN", "CONSTR_UNIQUE", "CONSTR_NOTN
 CONSTRAINTS |= {"CONSTR_CHECK"}
 
 # "session-variables"
-SETTINGS = {"statement_timeout", "lock_timeout", "transaction_read_only"}
+SETTINGS = {"statement_timeout", "lock_timeout", "timezone", "transaction_read_only"}
 
 # "pg-catalog": there, and not empty
 CATALOG = {"pg_attribute", "pg_class", "pg_namespace"}

@@ -161,6 +161,7 @@ def test_a_page_of_a_long_pull_walks_the_index_whatever_the_statistics_say(migra
             "space_id": space_id,
             "client_id": uuid.uuid4(),
             "first_stamp": 0,
+            "from_": 1000,
             "to": 20_000,
             "after_stamp": 1000,
             "after_ordinal": 1,

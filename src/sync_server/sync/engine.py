@@ -40,10 +40,11 @@ class Page(NamedTuple):
 
 
 class PullUnderWay(msgspec.Struct, frozen=True):
-    """What a pull delivers: the versions stamped after `from_`, up to `to`, for one device."""
+    """What a pull delivers: the versions stamped after `since`, up to `to`, for a device that knows those up to `from_`."""
 
     space_id: UUID
     client_id: UUID
+    since: int
     from_: int
     to: int
     first_stamp: int
@@ -54,6 +55,7 @@ class _PullClient(NamedTuple):
     space_id: UUID
     clock: int
     pruned: int
+    restored: int
     first_stamp: int | None
     sync_number: int
     sync_to: int | None
@@ -111,7 +113,7 @@ async def begin_pull_at_once(
     if found is None or found.space_id is None:
         return None
     under_way = PullUnderWay(
-        found.space_id, device.client_id, pull.last_sync, found.to, found.first_stamp, pull.pending
+        found.space_id, device.client_id, pull.last_sync, pull.last_sync, found.to, found.first_stamp, pull.pending
     )
     return under_way, _page(found) if pull.last_sync else await first_page(tx, under_way)
 
@@ -132,17 +134,30 @@ async def begin_pull(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, 
         raise AlreadySyncing
     elif _is_new_attempt(device, client):
         await _begin(tx, device, client, pull, to)
-    first_stamp = to if client.first_stamp is None else client.first_stamp
-    under_way = PullUnderWay(client.space_id, device.client_id, pull.last_sync, to, first_stamp, pull.pending)
+    since, first_stamp = pull.last_sync, to if client.first_stamp is None else client.first_stamp
+    if _knows_more(client, pull, to):
+        since = first_stamp = 0
+    from_ = min(pull.last_sync, to)
+    under_way = PullUnderWay(client.space_id, device.client_id, since, from_, to, first_stamp, pull.pending)
     return under_way, await first_page(tx, under_way)
+
+
+def _knows_more(client: _PullClient, pull: Pull, to: int) -> bool:
+    """Whether the device may hold what the server has lost, because the database was put back to a backup.
+
+    Then it is sent all that the server has, tombstones too: versions that it had in between must not stay with it alone.
+    """
+    return pull.last_sync > to or 0 < pull.last_sync < client.restored
 
 
 async def _begin(tx: Tx, device: Device, client: _PullClient, pull: Pull, to: int) -> None:
     """Begin a sync that delivers what was stamped up to `to`."""
-    begun = {"from_": pull.last_sync, "to": to, "digest": pull.digest}
+    from_ = min(pull.last_sync, to)
+    heard_of = 0 if _knows_more(client, pull, to) else from_
+    begun = {"from_": from_, "to": to, "digest": pull.digest, "acknowledged": heard_of}
     await tx.execute("begin_sync", {**device.parameters, **begun})
-    if client.first_stamp is not None and pull.last_sync < client.pruned:
-        after = max(pull.last_sync, client.first_stamp)
+    if client.first_stamp is not None and from_ < client.pruned:
+        after = max(from_, client.first_stamp)
         pruned = {"space_id": client.space_id, "after": after, "pruned": client.pruned}
         await tx.execute("bring_back_tombstones", pruned)
 
@@ -158,7 +173,7 @@ def _is_new_attempt(device: Device, client: _PullClient) -> bool:
 
 async def first_page(tx: Tx, pull: PullUnderWay) -> Page:
     """The first rows of a pull."""
-    return await next_page(tx, pull, (pull.from_, _LAST_ORDINAL if pull.from_ else 0), FIRST_PAGE_ROWS)
+    return await next_page(tx, pull, (pull.since, _LAST_ORDINAL if pull.since else 0), FIRST_PAGE_ROWS)
 
 
 async def next_page(tx: Tx, pull: PullUnderWay, after: tuple[int, int], rows: int = PAGE_ROWS) -> Page:

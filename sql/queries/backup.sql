@@ -1,0 +1,17 @@
+-- After a backup has been restored: devices may have got further than it, with stamps, tokens and syncs that the database does not
+-- know any more. Times are the database's, and a margin: the one that was lost may have been ahead.
+
+-- name: put_back_spaces
+-- Stamps go on beyond all that were ever handed out; a device with a cursor below is sent everything once.
+UPDATE sync.spaces
+SET clock = greatest(clock, (extract(epoch FROM now()) * 1000)::bigint) + %(margin)s,
+    restored = greatest(clock, (extract(epoch FROM now()) * 1000)::bigint) + %(margin)s;
+
+-- name: put_back_clients
+-- Tokens of the time that was lost carry numbers that will be given out again, and may have been revoked since: all are void, and
+-- devices log in with their passwords. Nothing is known any more of what they have heard of, so no tombstone goes before they say.
+UPDATE sync.clients
+SET session = greatest(session, (extract(epoch FROM now()) * 1000)::bigint) + %(margin)s,
+    refresh_id = NULL, refresh_previous = NULL, push_digest = NULL, push_answer = NULL,
+    sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL,
+    acknowledged = 0;

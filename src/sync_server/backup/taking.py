@@ -1,0 +1,100 @@
+"""Taking a backup: one snapshot of the realm's tables, while devices sync."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC
+from importlib.metadata import version
+from typing import IO, Any
+
+import psycopg
+from psycopg import sql
+
+from sync_server import diagnosis, migrations
+from sync_server.backup.archive import BackupError, Count, Head, Writer
+from sync_server.backup.tables import AS_TEXT, LEFT_OUT, TABLES, Column, existing
+from sync_server.database import on_cockroachdb
+from sync_server.migrations import PATIENCE, Connection
+
+_SKEW = 1.0
+"""Seconds by which the clocks of CockroachDB's nodes may differ, and more: what was committed before is in the snapshot."""
+_STEP = 1000
+Progress = Callable[[int], None]
+"""Told that so many rows more are done."""
+
+
+def take(realm: str, schema: str, url: str, stream: IO[bytes], progress: Progress) -> dict[str, Count]:
+    """Write a backup of the realm to `stream`; what it holds. Changes nothing. Raises BackupError."""
+    try:
+        with migrations.connect(url) as connection, snapshot(connection):
+            columns = _columns(connection, schema)
+            writer = Writer(stream, _head(connection, realm, schema))
+            counts = {
+                table: writer.table(table, columns[table], rows_of(connection, schema, table, columns[table], progress))
+                for table in TABLES
+                if table in columns
+            }
+            writer.end()
+    except psycopg.Error as exc:
+        raise BackupError(f"the database cannot be read: {diagnosis.explain(exc)}") from exc
+    return counts
+
+
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """Everything that the block reads is as it was at one moment, at its beginning. No writer waits for it."""
+    if on_cockroachdb(connection):
+        time.sleep(_SKEW)
+        connection.execute("BEGIN AS OF SYSTEM TIME '-100ms'")
+        yield
+        connection.execute("COMMIT")
+        return
+    connection.isolation_level, connection.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+    with connection.transaction():
+        connection.execute(PATIENCE)
+        yield
+
+
+def rows_of(
+    connection: Connection, schema: str, table: str, columns: Sequence[Column], progress: Progress
+) -> Iterator[tuple[Any, ...]]:
+    """A table's rows, one by one as the database sends them."""
+    wanted = sql.SQL(", ").join(
+        sql.SQL("{}::text").format(sql.Identifier(column.name))
+        if column.type in AS_TEXT
+        else sql.Identifier(column.name)
+        for column in columns
+    )
+    query = sql.SQL("SELECT {} FROM {}").format(wanted, sql.Identifier(schema, table))
+    connection.execute("SET LOCAL TIME ZONE 'UTC'")
+    with connection.cursor() as cursor:
+        for number, row in enumerate(cursor.stream(query, binary=True), start=1):
+            if number % _STEP == 0:
+                progress(_STEP)
+            yield row
+
+
+def _columns(connection: Connection, schema: str) -> dict[str, list[Column]]:
+    found = existing(connection, schema)
+    if "spaces" not in found:
+        raise BackupError(f"the database has no tables of a sync-server in the schema {schema}")
+    if strange := found.keys() - set(TABLES) - LEFT_OUT.keys():
+        raise BackupError(f"the database is of a newer sync-server ({', '.join(sorted(strange))}): use that version")
+    return found
+
+
+def _head(connection: Connection, realm: str, schema: str) -> Head:
+    applied = sql.SQL("SELECT name FROM {} WHERE version > 0 ORDER BY version").format(
+        sql.Identifier(schema, "migrations")
+    )
+    found = connection.execute("SELECT now(), version()").fetchone()
+    assert found is not None  # noqa: S101 - a SELECT without a table
+    return Head(
+        realm=realm,
+        server=version("sync-server"),
+        database=" ".join(found[1].split()[:2]),
+        taken_at=found[0].astimezone(UTC).isoformat(timespec="milliseconds"),
+        migrations=[name for (name,) in connection.execute(applied)],
+    )

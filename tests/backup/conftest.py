@@ -1,0 +1,53 @@
+"""A server whose realm can be put back to a backup of its database, as after the loss of a disk."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from backup.content import ignore
+from conftest import start_server
+from postgres import Postgres
+from sync_server import backup
+from users import User, look_into
+from wire import Wire
+
+
+class Realm:
+    """A realm, its users, and backups of it."""
+
+    def __init__(self, dsn: str, wire: Wire) -> None:
+        self.dsn, self._wire = dsn, wire
+        self.connection = look_into(dsn)
+
+    def new_user(self) -> User:
+        return User(self._wire.send, "main", self.connection)
+
+    def back_up(self) -> bytes:
+        stream = io.BytesIO()
+        backup.take("main", "sync", self.dsn, stream, ignore)
+        return stream.getvalue()
+
+    def put_back(self, data: bytes) -> None:
+        """The database is lost, and the backup restored into an empty one."""
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA sync CASCADE")
+        backup.restore("sync", self.dsn, io.BytesIO(data), ignore)
+
+
+@pytest.fixture(scope="package")
+def realm(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
+    dsn = postgres.create_database(f"restored_{uuid4().hex[:8]}")
+    config = {"server": {"bcrypt_rounds": 4}, "db": {"realms": {"main": dsn}}}
+    process = start_server(tmp_path_factory.mktemp("restored"), config, environment={"RATE_LIMIT_DISABLE": "1"})
+    wire = Wire(process.url)
+    found = Realm(dsn, wire)
+    yield found
+    found.connection.close()
+    wire.close()
+    assert process.stop() == 0
+    assert "Traceback" not in process.log

@@ -1,0 +1,244 @@
+"""What is in a backup, and what becomes of one that is damaged: everything is restored, or nothing."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from backup.content import content, fill, ignore, restored, taken
+from postgres import Postgres
+from sync_server import backup, migrations
+from sync_server.backup import BackupError
+from sync_server.backup.tables import ACCOUNTS, LEFT_OUT, TABLES, TYPES, existing
+
+Lines = list[Any]
+
+
+@pytest.fixture(scope="module")
+def full_url(postgres: Postgres) -> str:
+    url = postgres.create_database("backup_full")
+    migrations.migrate(url)
+    fill(url)
+    return url
+
+
+@pytest.fixture(scope="module")
+def whole(full_url: str) -> bytes:
+    return taken(full_url)
+
+
+def lines_of(data: bytes) -> Lines:
+    return [json.loads(line) for line in gzip.decompress(data).splitlines()]
+
+
+def packed(lines: Lines) -> bytes:
+    return gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+
+
+def test_everything_comes_back_as_it_was(full_url: str, whole: bytes, database_url: str) -> None:
+    restored(whole, database_url, as_it_was=True)
+    assert content(database_url) == content(full_url)
+
+
+def test_it_is_verified_in_a_schema_that_is_gone_afterwards(whole: bytes, database_url: str) -> None:
+    verified = backup.verify(database_url, io.BytesIO(whole), ignore)
+    assert verified.counts["rows"].rows == 3
+    with psycopg.connect(database_url) as connection:
+        query = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'verify%'"
+        assert connection.execute(query).fetchone() == (0,)
+
+
+def test_what_was_restored_otherwise_than_written_is_found(
+    whole: bytes, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that changes what it is given."""
+    portions = backup.restoring._portions  # noqa: SLF001
+
+    def changing(rows: Any) -> Any:
+        for portion in portions(rows):
+            yield [["other" if value == "notes" else value for value in row] for row in portion]
+
+    monkeypatch.setattr(backup.restoring, "_portions", changing)
+    with pytest.raises(BackupError, match=r"differs from what was written: rows, history, overridden$"):
+        backup.verify(database_url, io.BytesIO(whole), ignore)
+
+
+def test_it_is_a_picture_of_one_moment(postgres: Postgres, database_url: str) -> None:
+    """While rows are read, the user goes."""
+    busy = postgres.create_database("backup_busy")
+    migrations.migrate(busy)
+    fill(busy, rows=1500)
+    before, stream = content(busy), io.BytesIO()
+
+    def meddle(_: int) -> None:
+        with psycopg.connect(busy) as connection:
+            connection.execute("DELETE FROM sync.users")
+            connection.execute("UPDATE sync.spaces SET clock = clock + 1")
+
+    backup.take("todos", "sync", busy, stream, meddle)
+    assert not content(busy)["users"]
+    restored(stream.getvalue(), database_url, as_it_was=True)
+    assert content(database_url) == before
+
+
+def test_the_head_says_what_it_is_of(whole: bytes) -> None:
+    head = lines_of(whole)[0]
+    assert head["realm"] == "todos"
+    assert head["migrations"] == [migration.name for migration in migrations.available()]
+    assert head["taken_at"].endswith("+00:00")
+
+
+def cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def flip(data: bytes) -> bytes:
+    return data[:200] + bytes([data[200] ^ 1]) + data[201:]
+
+
+def without_its_end(data: bytes) -> bytes:
+    return packed(lines_of(data)[:-1])
+
+
+def without_a_row(data: bytes) -> bytes:
+    lines = lines_of(data)
+    return packed([line for line in lines if not (isinstance(line, list) and line[2] == "2")])
+
+
+def without_a_table(data: bytes) -> bytes:
+    lines = lines_of(data)
+    start = next(
+        number for number, line in enumerate(lines) if isinstance(line, dict) and line.get("table") == "history"
+    )
+    return packed(lines[:start] + lines[start + 3 :])
+
+
+def with_another_value(data: bytes) -> bytes:
+    return packed([["x", *line[1:]] if isinstance(line, list) and "ann@x" in line else line for line in lines_of(data)])
+
+
+def with_a_strange_column(data: bytes) -> bytes:
+    lines = lines_of(data)
+    for line in lines:
+        if isinstance(line, dict) and line.get("table") == "users":
+            line["columns"][0] = ["id) SELECT 1; --", "uuid"]
+    return packed(lines)
+
+
+def with_something_behind(data: bytes) -> bytes:
+    return packed([*lines_of(data), ["x"]])
+
+
+def of_something_else(_: bytes) -> bytes:
+    return gzip.compress(b'{"format": "x"}\n')
+
+
+def of_no_gzip(_: bytes) -> bytes:
+    return b"hello"
+
+
+def of_nothing(_: bytes) -> bytes:
+    return b""
+
+
+def of_a_later_server(data: bytes) -> bytes:
+    head, *lines = lines_of(data)
+    return packed([{**head, "migrations": [*head["migrations"], "9999_more"]}, *lines])
+
+
+DAMAGES = [
+    cut,
+    flip,
+    without_its_end,
+    without_a_row,
+    without_a_table,
+    with_another_value,
+    with_a_strange_column,
+    with_something_behind,
+    of_something_else,
+    of_no_gzip,
+    of_nothing,
+    of_a_later_server,
+]
+
+
+@pytest.fixture(scope="module")
+def empty_url(postgres: Postgres) -> str:
+    url = postgres.create_database("backup_empty")
+    migrations.migrate(url)
+    return url
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_of_a_damaged_backup_nothing_is_restored(
+    whole: bytes, empty_url: str, damage: Callable[[bytes], bytes]
+) -> None:
+    with pytest.raises(BackupError) as caught:
+        restored(damage(whole), empty_url)
+    assert "\n" not in str(caught.value)
+    assert not any(content(empty_url).values())
+
+
+def test_a_realm_with_something_in_it_is_left_alone(whole: bytes, database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("INSERT INTO sync.spaces (id) VALUES (gen_random_uuid())")
+    before = content(database_url)
+    with pytest.raises(BackupError, match=r"not empty .* in spaces"):
+        restored(whole, database_url)
+    assert content(database_url) == before
+
+
+def test_whoever_registers_meanwhile_keeps_their_account(whole: bytes, database_url: str) -> None:
+    def register(_: int) -> None:
+        with psycopg.connect(database_url) as other:
+            other.execute("INSERT INTO sync.spaces (id) VALUES (%s) ON CONFLICT DO NOTHING", ["00" * 15 + "aa"])
+            bob = """
+                INSERT INTO sync.users (id, space_id, email, email_key, name, password_hash)
+                VALUES (%(id)s, %(id)s, 'bob@x', 'bob@x', 'Bob', 'x') ON CONFLICT DO NOTHING
+            """
+            other.execute(bob, {"id": "00" * 15 + "aa"})
+
+    with pytest.raises(BackupError, match="somebody has registered meanwhile"):
+        backup.restore("sync", database_url, io.BytesIO(whole), register)
+    found = content(database_url)
+    assert [user[2] for user in found["users"]] == ["bob@x"]
+    assert not found["rows"]
+
+
+def test_a_backup_of_the_first_version_is_restored(postgres: Postgres, database_url: str) -> None:
+    old = postgres.create_database("backup_old")
+    migrations.migrate(old, "sync", migrations.available()[:1])
+    with psycopg.connect(old) as connection:
+        connection.execute("INSERT INTO sync.spaces (id, clock) VALUES (%s, 5)", ["00" * 16])
+    restored(taken(old), database_url, as_it_was=True)
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT clock, pruned, restored FROM sync.spaces").fetchone() == (5, 0, 0)
+
+
+def test_every_table_is_either_in_a_backup_or_left_out(empty_url: str) -> None:
+    """Whoever adds a table decides: in backup/tables.py, with the reason where it is left out."""
+    with psycopg.connect(empty_url) as connection:
+        found = existing(connection, "sync")
+    assert not set(TABLES) & LEFT_OUT.keys()
+    assert found.keys() == set(TABLES) | LEFT_OUT.keys()
+    assert {column.type for table in TABLES for column in found[table]} <= TYPES
+
+
+def test_tables_are_restored_after_those_that_they_refer_to(empty_url: str) -> None:
+    query = """
+        SELECT c.relname, f.relname FROM pg_constraint k
+        JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class f ON f.oid = k.confrelid
+        WHERE k.contype = 'f' AND k.connamespace = 'sync'::regnamespace
+    """
+    with psycopg.connect(empty_url) as connection:
+        pairs = [pair for pair in connection.execute(query) if pair[0] in TABLES]
+    assert pairs
+    for table, other in pairs:
+        assert TABLES.index(other) < TABLES.index(table)
+        assert {table, other} <= set(ACCOUNTS)

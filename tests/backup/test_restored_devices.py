@@ -1,0 +1,250 @@
+"""After the restore of yesterday's backup: devices that know more than the server go on by themselves, become equal
+again, and lose nothing that they had not pushed (docs/backup.md).
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from typing import Any
+
+import pytest
+
+from backup.conftest import Realm
+from device import Device, Key, Refused, Unauthorized
+from game import KEYS, SKEWS, Game
+from histories import random_plan
+from users import User, change, sync_all
+
+
+def titles(device: Device) -> dict[str, str]:
+    return {guid: row["title"] for (_, guid), row in device.state.rows.items()}
+
+
+def write(device: Device, guid: str, title: str) -> None:
+    device.save("todos", guid, {"title": title})
+
+
+@pytest.fixture
+def user(realm: Realm) -> User:
+    return realm.new_user()
+
+
+@pytest.fixture
+def devices(user: User) -> tuple[Device, Device, Device]:
+    """Three that hold the same rows, at the time of the backup."""
+    phone, tablet, laptop = user.device(), user.device(), user.device()
+    for guid in ("edited", "deleted", "pending", "gone"):
+        phone.insert("todos", guid, {"title": "yesterday"})
+    sync_all(phone, tablet, laptop)
+    return phone, tablet, laptop
+
+
+def test_devices_become_equal_again_and_lose_nothing_that_was_not_pushed(
+    realm: Realm, user: User, devices: tuple[Device, Device, Device]
+) -> None:
+    phone, tablet, laptop = devices
+    data = realm.back_up()
+    write(phone, "edited", "today")  # pushed, and lost with the server
+    tablet.delete("todos", "deleted")
+    phone.sync()
+    tablet.sync()
+    phone.sync()
+    assert titles(phone) == titles(tablet) == {"edited": "today", "pending": "yesterday", "gone": "yesterday"}
+    write(phone, "pending", "edited on the phone")  # not pushed yet
+    tablet.delete("todos", "gone")
+    laptop.insert("todos", "new", {"title": "written offline"})
+    realm.put_back(data)
+    sync_all(phone, tablet, laptop)
+    expected = {
+        "edited": "yesterday",
+        "deleted": "yesterday",
+        "pending": "edited on the phone",
+        "new": "written offline",
+    }
+    late = user.device()
+    late.sync()
+    assert [titles(device) for device in (phone, tablet, laptop, late)] == [expected] * 4
+    assert not user.overridden()
+
+
+def test_an_edit_of_what_the_device_had_seen_wins_however_slow_its_clock(
+    realm: Realm, devices: tuple[Device, Device, Device]
+) -> None:
+    phone, tablet, _ = devices
+    data = realm.back_up()
+    tablet.clock = lambda: 1
+    write(tablet, "edited", "by a slow clock")
+    write(phone, "deleted", "today")
+    phone.sync()
+    realm.put_back(data)
+    sync_all(phone, tablet)
+    assert titles(phone)["edited"] == titles(tablet)["edited"] == "by a slow clock"
+
+
+def test_a_row_made_since_stays_where_it_is_until_it_is_edited(
+    realm: Realm, devices: tuple[Device, Device, Device]
+) -> None:
+    phone, tablet, laptop = devices
+    data = realm.back_up()
+    phone.insert("todos", "made since", {"title": "today"})
+    sync_all(phone, tablet)
+    realm.put_back(data)
+    sync_all(phone, tablet, laptop)
+    assert titles(phone)["made since"] == titles(tablet)["made since"] == "today"
+    assert "made since" not in titles(laptop)
+    write(tablet, "made since", "tomorrow")
+    sync_all(tablet, phone, laptop)
+    assert {titles(device)["made since"] for device in devices} == {"tomorrow"}
+
+
+def test_a_device_that_registers_anew_brings_back_all_that_it_has(
+    realm: Realm, user: User, devices: tuple[Device, Device, Device]
+) -> None:
+    phone, _, laptop = devices
+    data = realm.back_up()
+    write(phone, "edited", "today")
+    phone.insert("todos", "made since", {"title": "today"})
+    phone.delete("todos", "deleted")
+    phone.sync()
+    realm.put_back(data)
+    phone.unregister()
+    phone.register(user.email, user.password, new=False)
+    sync_all(phone, laptop)
+    assert titles(laptop) == titles(phone)
+    assert titles(phone) == {
+        "edited": "today",
+        "made since": "today",
+        "deleted": "yesterday",  # what was deleted is not known to anybody
+        "pending": "yesterday",
+        "gone": "yesterday",
+    }
+    assert "yesterday" in user.overridden()[0]["row_data"]
+
+
+def test_nothing_that_was_said_before_is_valid(realm: Realm, devices: tuple[Device, Device, Device]) -> None:
+    """Neither of the time of the backup nor of the time that was lost: it may have been revoked since."""
+    phone, tablet, _ = devices
+    data = realm.back_up()
+    before = phone.backup()
+    tablet.sync()
+    realm.put_back(data)
+    for device, state in ((phone, before), (tablet, tablet.state)):
+        for path, body, token in (
+            ("/login/main/refreshToken", {"refreshToken": state.refresh}, None),
+            (f"/pull/main/{device.client_id}", device.body([], 0, None), f"Bearer {state.access}"),
+            ("/cancelSync/main", {"clientId": device.client_id}, f"Bearer {state.access}"),
+        ):
+            with pytest.raises(Unauthorized):
+                device.call(path, body, token)
+    phone.sync()
+
+
+def test_a_sync_that_was_under_way_is_over(realm: Realm, devices: tuple[Device, Device, Device]) -> None:
+    phone, tablet, _ = devices
+    phone.pull([])
+    data = realm.back_up()
+    realm.put_back(data)
+    with pytest.raises(Refused, match="pull before"):
+        phone.push([change("I", "x", 1, {"title": "x"})])
+    phone.sync()
+    tablet.sync()
+
+
+def test_after_the_first_sync_a_device_is_sent_nothing_twice(
+    realm: Realm, devices: tuple[Device, Device, Device]
+) -> None:
+    phone, tablet, _ = devices
+    realm.put_back(realm.back_up())
+    write(phone, "pending", "today")
+    phone.sync()
+    assert {row["rowguid"] for row in phone.pulled} == {"edited", "deleted", "gone"}
+    tablet.sync()
+    phone.sync()
+    assert [row["rowguid"] for row in phone.pulled] == ["pending"]  # its own, once
+    for device in (phone, tablet):
+        device.sync()
+        assert not device.pulled
+
+
+def test_no_tombstone_is_pruned_before_every_device_was_sent_it_again(
+    realm: Realm, user: User, devices: tuple[Device, Device, Device]
+) -> None:
+    phone, tablet, laptop = devices
+    phone.delete("todos", "deleted")
+    sync_all(phone, tablet, laptop)
+    sync_all(phone, tablet, laptop)
+    data = realm.back_up()
+    tablet.insert("todos", "deleted", {"title": "made anew"})
+    sync_all(tablet, phone)
+    realm.put_back(data)
+    phone.pull([])  # which may get lost
+    phone.cancel()
+    tablet.sync()
+    assert user.prune_tombstones(user.clock) == 0
+    sync_all(phone, tablet, laptop)
+    assert all("deleted" not in titles(device) for device in devices)
+    sync_all(phone, tablet, laptop)
+    assert user.prune_tombstones(user.clock) == 1
+
+
+class RestoredGame(Game):
+    """A game in which the server is put back to backups, too: the model follows."""
+
+    def __init__(self, realm: Realm) -> None:
+        super().__init__([realm.new_user()], SKEWS[:3])
+        self.realm = realm
+        self.lost: set[Key] = set()
+        self.taken: tuple[bytes, Any] | None = None
+
+    def take(self) -> None:
+        twin = self.households[0].twin
+        self.taken = self.realm.back_up(), copy.deepcopy((twin.space, twin.acknowledged))
+
+    def put_back(self) -> None:
+        assert self.taken is not None
+        data, (space, acknowledged) = self.taken
+        twin = self.households[0].twin
+        self.lost |= twin.space.rows.keys() - space.rows.keys()
+        self.realm.put_back(data)
+        twin.space.put_back(space, self.households[0].user.clock)
+        twin.acknowledged = acknowledged
+        self.taken = None
+
+    def come_to_rest(self) -> None:
+        """As in every game; but rows that the server has lost altogether may stay where they are."""
+        [household] = self.households
+        unknown = self.lost - household.twin.space.rows.keys()
+        for player in household.players:
+            for key in unknown:
+                player.device.state.rows.pop(key, None)
+        super().come_to_rest()
+
+
+@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(4, 40))])
+def test_random_histories_converge(realm: Realm, seed: int) -> None:
+    rng = random.Random(seed)
+    game = RestoredGame(realm)
+    try:
+        for _ in range(30):
+            move(game, rng)
+        game.come_to_rest()
+    except Exception as failure:
+        failure.add_note("\n".join(game.story))
+        raise
+
+
+def move(game: RestoredGame, rng: random.Random) -> None:
+    number, key, luck = rng.randrange(3), rng.choice(KEYS), rng.random()
+    if luck < 0.12:
+        game.delete(number, key)
+    elif luck < 0.5:
+        game.write(number, key)
+    elif luck < 0.85:
+        game.sync(number, random_plan(rng))
+    elif luck < 0.9:
+        game.straggle(number, rng.randrange(20))
+    elif game.taken is None:
+        game.take()
+    else:
+        game.put_back()
