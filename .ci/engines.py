@@ -124,6 +124,7 @@ def running(engine: Engine) -> Iterator[Running]:
         environment = {
             "SYNC_TEST_DATABASE_URL": _url("sync_server", server),
             "SYNC_TEST_SUPERUSER_URL": _url("postgres", server),
+            "SYNC_TEST_KEEP_DATABASES": "1",
         }
         version = _output(programs / "postgres", "--version").removeprefix("postgres (PostgreSQL) ")
         if engine.pooler:

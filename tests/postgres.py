@@ -2,6 +2,7 @@
 
 SYNC_TEST_DATABASE_URL          a role that may create databases; each run makes its own there and drops them in the end
 SYNC_TEST_SUPERUSER_URL         the same server as a superuser, directly; without it the tests that need one are skipped
+SYNC_TEST_KEEP_DATABASES        1 where nobody needs them dropped, as the whole server goes: hundreds take minutes
 SYNC_TEST_PREPARED_STATEMENTS   0 behind a pooler that does not know prepared statements
 """
 
@@ -19,6 +20,7 @@ from sync_server.config import RealmSettings, Secret
 
 GIVEN = os.environ.get("SYNC_TEST_DATABASE_URL", "")
 SUPERUSER = os.environ.get("SYNC_TEST_SUPERUSER_URL", "")
+KEEP = os.environ.get("SYNC_TEST_KEEP_DATABASES", "0") == "1"
 PREPARED = os.environ.get("SYNC_TEST_PREPARED_STATEMENTS", "1") != "0"
 
 
@@ -54,6 +56,8 @@ class Given:
         return self.url(name)
 
     def drop_databases(self) -> None:
+        if KEEP:
+            return
         # a pooler's connections, which it may have as a superuser, are in the way
         with psycopg.connect(SUPERUSER or self._maintenance, autocommit=True) as connection:
             how = " WITH (FORCE)" if connection.info.parameter_status("crdb_version") is None else " CASCADE"

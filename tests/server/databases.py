@@ -34,4 +34,5 @@ def locked_space(url: str) -> Iterator[None]:
 
 
 def somebody_waits(url: str) -> bool:
-    return count(url, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") > 0
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return count(url, waiting) > 0
