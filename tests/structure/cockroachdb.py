@@ -43,7 +43,7 @@ FUNCTIONS = {
     "Math and numeric functions": "mod",
     "Set-returning functions": "jsonb_each_text unnest",
     # sha256 of bytes gives its hexadecimal as a STRING there, bytes here: statements cast it to bytea before they encode it
-    "String and byte functions": "btrim concat convert_to encode length lower octet_length sha256 strpos upper",
+    "String and byte functions": "btrim concat convert_to encode length lower octet_length sha256 strpos substr upper",
     "System info functions": "current_database version",
     "Compatibility functions": "format_type has_database_privilege has_schema_privilege has_table_privilege set_config",
     "none: asked of PostgreSQL only": "pg_database_size",

@@ -64,6 +64,11 @@ class Paging:
         following = self._encode(key(rows[-1])) if len(found) > self.limit else None
         return Page([shown(row) for row in rows], PageMeta(Pagination(following, self.limit, total)))
 
+    def part(self, shown: Sequence[T], following: Any | None) -> Page[T]:
+        """The answer where a page looks at so many rows: `following` is the place to go on from, None at the end."""
+        cursor = None if following is None else self._encode(following)
+        return Page(list(shown), PageMeta(Pagination(cursor, self.limit, None)))
+
     def _encode(self, key: Any) -> str:
         payload = msgspec.json.encode(key)
         return base64.urlsafe_b64encode(self._sign(payload) + payload).decode().rstrip("=")

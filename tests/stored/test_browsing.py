@@ -1,0 +1,109 @@
+"""Lists walk an index from their cursor on: the hundredth page costs what the first does."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from postgres import Postgres
+from sync_server import migrations
+from sync_server.database import queries
+from sync_server.stored import rows
+
+BIG = uuid.UUID(int=1 << 100)
+"""The space of somebody with many rows, in the middle of those of others."""
+MANY = 20_000
+
+
+@pytest.fixture(scope="module")
+def filled(postgres: Postgres) -> Iterator[psycopg.Connection[Any]]:
+    url = postgres.create_database("browsing")
+    migrations.migrate(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        identity = "('00000000-0000-0000-' || lpad(i::text, 4, '0') || '-000000000000')::uuid"
+        connection.execute(f"INSERT INTO sync.spaces (id) SELECT {identity} FROM generate_series(1, 300) i".encode())
+        connection.execute("INSERT INTO sync.spaces (id) VALUES (%s)", [BIG])
+        fill = """
+            INSERT INTO sync.rows (space_id, tablename, rowguid, operation, row_data, client_date, rank, stamp, ordinal,
+                client_id)
+            SELECT s.id, 't' || i %% 10, 'g' || i, 'U', '{"title": "x' || i || '"}', i, i, i, 1, s.id
+            FROM sync.spaces s, generate_series(1, CASE WHEN s.id = %s THEN %s ELSE 5 END) i
+        """
+        connection.execute(fill.encode(), [BIG, MANY])
+        connection.execute(
+            "INSERT INTO sync.overridden (space_id, tablename, rowguid, operation, row_data, client_date, client_id, stamp)"
+            " SELECT space_id, tablename, rowguid, operation, row_data, client_date, client_id, stamp FROM sync.rows"
+        )
+        connection.execute(
+            "INSERT INTO sync.history (space_id, stamp, ordinal, user_id, client_id, tablename, rowguid, operation,"
+            " client_date) SELECT space_id, stamp, ordinal, space_id, client_id, tablename, rowguid, 'U', client_date"
+            " FROM sync.rows"
+        )
+        connection.execute("ANALYZE")
+        yield connection
+
+
+def looked_at(connection: psycopg.Connection[Any], name: str, table: str, parameters: dict[str, Any]) -> int:
+    """Rows of the table that the statement read, of its indexes or otherwise."""
+    text = re.sub(r"%\((\w+)\)b", r"%(\1)s", queries("sync")[name])
+    explained = connection.execute(f"EXPLAIN (ANALYZE, TIMING off, COSTS off) {text}".encode(), parameters).fetchall()
+    plan = "\n".join(line for (line,) in explained)
+    assert f"Seq Scan on {table}" not in plan, plan
+    scans = re.findall(rf"Scan.*? on {table}\b.*?actual rows=([\d.]+) loops=(\d+)", plan)
+    assert scans, plan
+    return sum(round(float(number) * int(loops)) for number, loops in scans)
+
+
+def browsing(**given: Any) -> dict[str, Any]:
+    beginning = {"least": uuid.UUID(int=0), "last": uuid.UUID(int=(1 << 128) - 1), "stamp": 2**63 - 1, "ordinal": 0}
+    filters = {
+        "tablename": None,
+        "search": None,
+        "search_data": None,
+        "gone": None,
+        "since": -(2**63),
+        "until": 2**63 - 1,
+    }
+    return {**beginning, **filters, "spaces": 200, "look": 2000, "fetch": 50, **given}
+
+
+@pytest.mark.parametrize("of", [{}, {"least": BIG, "last": BIG}])
+@pytest.mark.parametrize("filters", [{}, {"tablename": "t3"}, {"search": "nothing", "search_data": "nothing"}])
+@pytest.mark.parametrize("depth", [0, 10_000, 19_000])
+def test_a_page_of_rows_looks_at_so_many_at_any_depth(
+    filled: psycopg.Connection[Any], of: dict[str, Any], filters: dict[str, Any], depth: int
+) -> None:
+    place = {"last": BIG, "stamp": MANY - depth} if depth else {}
+    looked = looked_at(filled, "browse_rows", "rows", browsing(**{**of, **filters, **place}))
+    # of the last space that it comes to, it may read as many as a page has
+    assert looked <= 2 * 2000 + 10
+
+
+def test_dates_are_found_by_the_index(filled: psycopg.Connection[Any]) -> None:
+    of = {"least": BIG, "last": BIG, "since": 100, "until": 110}
+    assert looked_at(filled, "browse_rows", "rows", browsing(**of)) == 10
+
+
+@pytest.mark.parametrize("depth", [0, 10_000, 19_000])
+@pytest.mark.parametrize("statement", ["open_conflicts", "all_conflicts"])
+def test_a_page_of_conflicts_looks_at_so_many_at_any_depth(
+    filled: psycopg.Connection[Any], statement: str, depth: int
+) -> None:
+    place = {"stamp": MANY - depth, "id": uuid.UUID(int=0)} if depth else {"id": uuid.UUID(int=(1 << 128) - 1)}
+    looked = looked_at(filled, statement, "overridden", browsing(**place, fetch=51))
+    assert looked <= 51 + 300 * 5 + 20, "the plan tells averages"
+
+
+@pytest.mark.parametrize("depth", [0, 10_000, 19_000])
+def test_a_page_of_history_looks_at_so_many_at_any_depth(filled: psycopg.Connection[Any], depth: int) -> None:
+    of = {"space_id": BIG, "tablename": "t3", "rowguid": "g3", "stamp": MANY - depth + 1, "ordinal": 0, "look": 1000}
+    assert looked_at(filled, "recorded_versions", "history", {**of, "fetch": 50}) <= 1000
+
+
+def test_a_name_for_the_bounds_that_the_readme_quotes() -> None:
+    assert (rows.LOOK, rows.LOOK_AT_HISTORY) == (2000, 50_000)
