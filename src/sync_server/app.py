@@ -26,6 +26,9 @@ from sync_server.config import Config
 from sync_server.errors import ClientMismatch, TokenRejected
 from sync_server.mail.courier import STOPPING
 from sync_server.mail.mailer import Mailer
+from sync_server.observing.monitoring import Monitoring, Watched
+from sync_server.observing.routes import ROUTES as MONITORING_ROUTES
+from sync_server.observing.watching import PROBES
 from sync_server.realms import Realm, Realms
 from sync_server.receiving import Receiving
 from sync_server.reports import Reports
@@ -41,7 +44,11 @@ async def greeting() -> str:
 
 
 def create_app(
-    config: Config, urls: dict[str, str], connections: int | None = None, closed: Collection[str] = ()
+    config: Config,
+    urls: dict[str, str],
+    connections: int | None = None,
+    closed: Collection[str] = (),
+    watched: Watched | None = None,
 ) -> Litestar:
     """The server as an ASGI application. Opens nothing: pools open on first use, mail is looked for when it starts.
 
@@ -56,6 +63,7 @@ def create_app(
     receiving = Receiving(config.server.max_body, config.server.body_timeout)
     gate = Gate(server, realms)
     reports = Reports(realms)
+    monitoring = Monitoring(config, realms, server.passwords, watched or Watched())
 
     def stop_receiving() -> None:
         receiving.stop()
@@ -69,7 +77,8 @@ def create_app(
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         background = [asyncio.create_task(part.run()) for part in (mailer, caretaker, reports)]
         try:
-            yield
+            async with monitoring.metrics.told_to_siblings():
+                yield
         finally:
             for task in background:
                 task.cancel()
@@ -77,7 +86,7 @@ def create_app(
             await realms.close()
 
     return Litestar(
-        route_handlers=[greeting, *ACCOUNT_ROUTES, *SYNC_ROUTES],
+        route_handlers=[greeting, *ACCOUNT_ROUTES, *SYNC_ROUTES, *MONITORING_ROUTES],
         # each asks for the one before, whether it needs it or not: Litestar starts a task for each of those that could be
         # had at the same time, which takes longer than all that most calls do
         dependencies={
@@ -85,6 +94,7 @@ def create_app(
             "realm": Provide(_realm(realms, caretaker), sync_to_thread=False),
             "device": Provide(_device, sync_to_thread=False),
             "limits_of": Provide(_limits_of, sync_to_thread=False),
+            "monitoring": Provide(lambda: monitoring, sync_to_thread=False, use_cache=True),
         },
         middleware=[receiving],
         exception_handlers=answers.HANDLERS,
@@ -100,10 +110,17 @@ def create_app(
     )
 
 
-async def _allow_every_origin(message: Message, _: Scope) -> None:
-    """CORS on every answer: Litestar leaves it out of those to requests without an Origin, which caches might keep."""
+async def _allow_every_origin(message: Message, scope: Scope) -> None:
+    """CORS on every answer: Litestar leaves it out of those to requests without an Origin, which caches might keep.
+
+    What machines ask is no page's business, and may be on a port that only this one's browser can reach.
+    """
     if message["type"] == "http.response.start":
-        MutableScopeHeaders.from_message(message).setdefault("Access-Control-Allow-Origin", "*")
+        headers = MutableScopeHeaders.from_message(message)
+        if scope["path"] in PROBES:
+            headers.pop("Access-Control-Allow-Origin", None)
+        else:
+            headers.setdefault("Access-Control-Allow-Origin", "*")
 
 
 def _realm(realms: Realms, caretaker: Caretaker) -> Callable[..., Realm]:

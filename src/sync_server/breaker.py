@@ -46,6 +46,11 @@ class Breaker:
         self._probing = False
         self._budget.end_probe()
 
+    @property
+    def closed(self) -> bool:
+        """Whether calls pass."""
+        return not self._failures
+
     def failed(self) -> bool:
         """It did not answer; whether that is news. Calls that were under way already tell nothing new."""
         if self._failures and not self._probing:

@@ -146,6 +146,20 @@ class Admin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Origins of web consoles that may call the API from a browser, such as "https://console.example.com"."""
 
 
+class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Without a port or a token there are none to be seen."""
+
+    port: Port | None = None
+    """Listened on for /metrics and /health alone."""
+    host: str = "127.0.0.1"
+    token: Secret | None = None
+    """What has to be brought to see metrics and realms' names, on either port; without it they are on `port` only."""
+
+    @property
+    def on(self) -> bool:
+        return self.port is not None or self.token is not None
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     db: Database
     server: Server = Server()
@@ -154,6 +168,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = Limits()
     retention: Retention = Retention()
     logs: Logs = Logs()
+    metrics: Metrics = Metrics()
     base: Path = Path()
     """The configuration file's directory. Not a key of the file."""
     rate_limits: bool = True
@@ -277,12 +292,7 @@ def _check(config: Config) -> None:
             raise ConfigError(
                 f'Expected an origin such as "https://console.example.com" - at `$.admin.origins[{index}]`'
             )
-    for key, value in (
-        ("secret_key", config.server.secret_key),
-        ("secret_key_refresh", config.server.secret_key_refresh),
-    ):
-        if value is not None and not value:
-            raise ConfigError(f"The secret is empty; leave it out to have one generated - at `$.server.{key}`")
+    _check_secrets(config)
     if config.email.username and not config.email.smtp:
         raise ConfigError("There is a user name but no server - at `$.email.smtp`")
     for index, proxy in enumerate(config.server.trusted_proxies):
@@ -292,6 +302,16 @@ def _check(config: Config) -> None:
             raise ConfigError(
                 f"Expected an address or a network: {exc} - at `$.server.trusted_proxies[{index}]`"
             ) from None
+
+
+def _check_secrets(config: Config) -> None:
+    for key, value, without in (
+        ("server.secret_key", config.server.secret_key, "to have one generated"),
+        ("server.secret_key_refresh", config.server.secret_key_refresh, "to have one generated"),
+        ("metrics.token", config.metrics.token, "for none"),
+    ):
+        if value is not None and not value:
+            raise ConfigError(f"The secret is empty; leave it out {without} - at `$.{key}`")
 
 
 def _convert(kind: type, value: Any) -> Any:

@@ -65,6 +65,12 @@ class TokenRejected(Refusal):
     message = "Wrong or expired token"
 
 
+class ScrapeRejected(Refusal):
+    status = 401
+    code = "scrape_rejected"
+    message = "The token of metrics is needed (Authorization: Bearer …)"
+
+
 class LoginRejected(Refusal):
     """One message for an unknown address, a wrong password and a foreign client: none of them can be told apart."""
 

@@ -234,6 +234,15 @@ class Pool(Holder):
     def idle(self) -> int:
         return self._pool.idle if self._pool is not None else 0
 
+    @property
+    def open(self) -> bool:
+        return self._pool is not None
+
+    @property
+    def answers(self) -> bool:
+        """False while calls are turned away because the database did not answer."""
+        return self._breaker.closed
+
     async def give_way(self) -> None:
         if self._pool is not None:
             await self._pool.give_up_one()

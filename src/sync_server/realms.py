@@ -61,6 +61,16 @@ class Realm:
         return Use(self._pool.turns, self._pool.idle, len(self._pool.waiting))
 
     @property
+    def in_use(self) -> bool:
+        """Whether its database is at work, so that one more question wakes nobody."""
+        return self._pool.open
+
+    @property
+    def pool(self) -> Pool:
+        """The way to its database, which realms of one database share."""
+        return self._pool
+
+    @property
     def counts(self) -> Counter[str]:
         """What has happened to transactions in its database since the start: see Pool.counts."""
         return self._pool.counts
@@ -138,6 +148,16 @@ class Realms:
     def __iter__(self) -> Iterator[Realm]:
         """Those that are served."""
         return iter([realm for name, realm in self._realms.items() if name not in self._closed])
+
+    @property
+    def names(self) -> list[str]:
+        """Of all, also those that are not served yet."""
+        return list(self._realms)
+
+    @property
+    def pools(self) -> list[Pool]:
+        """Every database."""
+        return list(self._pools.values())
 
     async def close(self) -> None:
         """Close every pool. What is still under way is cut after a moment: a database that hangs must not hold the end."""

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import hmac
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -16,6 +17,7 @@ from typing import TypeVar
 import bcrypt
 
 from sync_server.errors import Unavailable
+from sync_server.observing.tally import Histogram
 
 T = TypeVar("T")
 _MOST_WAITING = 200
@@ -32,7 +34,9 @@ class Passwords:
         self._threads = ThreadPoolExecutor(
             max_workers=max(1, min(4, (os.cpu_count() or 2) - 1)), thread_name_prefix="bcrypt"
         )
-        self._waiting = 0
+        self.waiting = 0
+        """Passwords that are hashed or wait for it."""
+        self.waits = Histogram()
 
     async def hash(self, password: str) -> str:
         """A new bcrypt hash. Raises Unavailable when too many are being made."""
@@ -47,13 +51,19 @@ class Passwords:
         return not stored.startswith(f"$2b${self._rounds:02}$")
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if self._waiting >= _MOST_WAITING:
+        if self.waiting >= _MOST_WAITING:
             raise Unavailable(retry_after=10)
-        self._waiting += 1
+        self.waiting += 1
+        begun = time.monotonic()
+
+        def in_turn() -> T:
+            self.waits.observe(time.monotonic() - begun)
+            return work()
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, in_turn)
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
 
     def _hash(self, password: str) -> str:
         return bcrypt.hashpw(_shortened(password), bcrypt.gensalt(self._rounds)).decode()

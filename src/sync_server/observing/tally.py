@@ -48,6 +48,7 @@ class Tally:
         """By route."""
         self.refusals: Counter[str] = Counter()
         self.realms: dict[str, OfRealm] = {}
+        self.lines_dropped = 0
 
     def add(self, call: Call, route: str | None, seconds: float) -> None:
         """Count a request that has come to its end."""

@@ -15,6 +15,10 @@ from sync_server.observing.lines import Lines
 from sync_server.observing.tally import Tally
 from sync_server.reports import Reports
 
+PROBES = frozenset({"/metrics", "/health", "/health/live", "/health/ready"})
+"""Asked every few seconds by machines: what went well is not worth a line."""
+_FAILED = 400
+
 
 class Watch:
     """Of one process: counts its requests and writes their lines."""
@@ -32,7 +36,9 @@ class Watch:
         seconds = time.monotonic() - call.begun
         route = cast("dict[str, Any]", scope).get("path_template")
         self._tally.add(call, route, seconds)
-        self._lines.add(call, route, seconds)
+        if route not in PROBES or call.status >= _FAILED:
+            self._lines.add(call, route, seconds)
+            self._tally.lines_dropped = self._lines.dropped
         self._reports.add(call, route)
 
     async def close(self) -> None:
