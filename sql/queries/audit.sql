@@ -116,3 +116,170 @@ moved AS (
     RETURNING 1
 )
 SELECT 1 FROM moved;
+
+-- name: changes_of_push
+-- What a push changed, with what was there before, where the history has it.
+SELECT h.stamp, h.ordinal, h.operation, h.client_date, h.tablename, h.rowguid, h.row_data, h.old_stamp, h.old_ordinal,
+    coalesce(h.old_data, o.row_data) AS old_data
+FROM sync.history h
+LEFT JOIN sync.history o ON o.space_id = h.space_id AND o.stamp = h.old_stamp AND o.ordinal = h.old_ordinal
+WHERE h.space_id = %(space_id)s AND h.stamp = %(stamp)s AND h.ordinal > %(after)s
+ORDER BY h.ordinal
+LIMIT %(rows)s;
+
+-- name: digests_of_changes
+-- Of the history's lines in a range of stamps, as push_changes_audited makes them; null where no push of the list has the stamp.
+SELECT h.stamp, h.ordinal,
+    CASE WHEN covered.salt IS NOT NULL THEN encode(sha256(convert_to(concat(
+        octet_length(covered.salt)::text, ':', covered.salt, ' ', h.ordinal::text, ' 1:', h.operation, ' ', h.client_date::text, ' ',
+        octet_length(h.tablename)::text, ':', h.tablename, ' ', octet_length(h.rowguid)::text, ':', h.rowguid, ' ',
+        coalesce(octet_length(h.row_data)::text || ':', '-'), h.row_data, ' ',
+        coalesce(h.old_stamp::text, '-'), ' ', coalesce(h.old_ordinal::text, '-'), ' ',
+        coalesce(octet_length(h.old_data)::text || ':', '-'), h.old_data, ' '
+    ), 'UTF8'))::bytea, 'hex') END AS digest
+FROM sync.history h
+LEFT JOIN unnest(%(stamps)s::bigint[], %(salts)s::text[]) AS covered (stamp, salt) ON covered.stamp = h.stamp
+WHERE h.space_id = %(space_id)s AND h.stamp > %(after)s AND h.stamp <= %(up_to)s
+ORDER BY h.stamp, h.ordinal;
+
+-- name: chains_after
+-- Chains of spaces by their ids: those that have an end, and those of which there are lines.
+SELECT chain_id
+FROM (
+    (SELECT chain_id FROM sync.audit_chains WHERE chain_id > %(after)s ORDER BY chain_id LIMIT %(rows)s)
+    UNION
+    (SELECT id FROM sync.spaces WHERE id > %(after)s AND audit_number > 0 ORDER BY id LIMIT %(rows)s)
+    UNION
+    (SELECT DISTINCT chain_id FROM sync.audit_lines WHERE chain_id > %(after)s ORDER BY chain_id LIMIT %(rows)s)
+) AS chains
+ORDER BY chain_id
+LIMIT %(rows)s;
+
+-- name: end_of_chain
+-- One row, whatever there is; that of a space is in its row, until there is none.
+SELECT coalesce(s.audit_number, c.number, 0) AS number, coalesce(s.audit_hash, c.hash, '') AS hash,
+    coalesce(c.pruned, 0) AS pruned, coalesce(c.pruned_hash, '') AS pruned_hash,
+    (extract(epoch FROM now()) * 1000)::bigint AS now
+FROM (SELECT 1) AS always
+LEFT JOIN sync.spaces s ON s.id = %(chain_id)s
+LEFT JOIN sync.audit_chains c ON c.chain_id = %(chain_id)s;
+
+-- name: lines_of_chain
+SELECT l.chain_id, l.number, l.at, l.action, l.entity, l.entity_id, l.stamp, l.changes, l.user_id, l.realm, l.role, l.client_id,
+    l.via, l.request_id, l.content_digest, l.address_digest, l.hash, d.number AS details, d.content, d.content_salt, d.address,
+    d.address_salt, subject.id AS subject, actor.id AS actor
+FROM sync.audit_lines l
+LEFT JOIN sync.audit_details d ON d.chain_id = l.chain_id AND d.number = l.number
+LEFT JOIN sync.users subject ON subject.id = d.subject_id
+LEFT JOIN sync.users actor ON actor.id = d.user_id
+WHERE l.chain_id = %(chain_id)s AND l.number > %(after)s
+ORDER BY l.number
+LIMIT %(rows)s;
+
+-- name: audit_lines_by_time
+-- The last ones first, behind a place. Of each sixteenth of the lines an index has the order.
+WITH found AS (
+    SELECT l.*
+    FROM unnest(%(buckets)s::int4[]) AS b (bucket)
+    CROSS JOIN LATERAL (
+        SELECT *
+        FROM sync.audit_lines
+        WHERE bucket = b.bucket AND at >= %(since)s AND at < %(until)s
+            AND (at, chain_id, number) < (%(after_at)s, %(after_chain)s, %(after_number)s)
+            AND (%(action)s::text IS NULL OR action = %(action)s) AND (%(entity)s::text IS NULL OR entity = %(entity)s)
+            AND (%(entity_id)s::text IS NULL OR entity_id = %(entity_id)s)
+            AND (%(user_id)s::uuid IS NULL OR user_id = %(user_id)s)
+        ORDER BY at DESC, chain_id DESC, number DESC
+        LIMIT %(rows)s
+    ) l
+    ORDER BY l.at DESC, l.chain_id DESC, l.number DESC
+    LIMIT %(rows)s
+)
+SELECT l.chain_id, l.number, l.at, l.action, l.entity, l.entity_id, l.stamp, l.changes, l.user_id, u.email, l.realm, l.role,
+    l.client_id, l.via, d.address, l.request_id, d.content, d.content_salt IS NULL AS erased, l.hash
+FROM found l
+LEFT JOIN sync.audit_details d ON d.chain_id = l.chain_id AND d.number = l.number
+LEFT JOIN sync.users u ON u.id = l.user_id
+ORDER BY l.at DESC, l.chain_id DESC, l.number DESC;
+
+-- name: audit_lines_by_user
+-- as audit_lines_by_time, but for these parts
+WITH found AS (
+    SELECT *
+    FROM sync.audit_lines
+    WHERE user_id = %(user_id)s AND at >= %(since)s AND at < %(until)s
+        AND (at, chain_id, number) < (%(after_at)s, %(after_chain)s, %(after_number)s)
+        AND (%(action)s::text IS NULL OR action = %(action)s) AND (%(entity)s::text IS NULL OR entity = %(entity)s)
+        AND (%(entity_id)s::text IS NULL OR entity_id = %(entity_id)s)
+    ORDER BY at DESC, chain_id DESC, number DESC
+    LIMIT %(rows)s
+)
+SELECT * FROM found;
+
+-- name: audit_lines_by_entity
+-- as audit_lines_by_time, but for these parts
+WITH found AS (
+    SELECT *
+    FROM sync.audit_lines
+    WHERE entity_id = %(entity_id)s AND at >= %(since)s AND at < %(until)s
+        AND (at, chain_id, number) < (%(after_at)s, %(after_chain)s, %(after_number)s)
+        AND (%(action)s::text IS NULL OR action = %(action)s) AND (%(entity)s::text IS NULL OR entity = %(entity)s)
+        AND (%(user_id)s::uuid IS NULL OR user_id = %(user_id)s)
+    ORDER BY at DESC, chain_id DESC, number DESC
+    LIMIT %(rows)s
+)
+SELECT * FROM found;
+
+-- name: audit_line
+-- as audit_lines_by_time, but for these parts
+WITH found AS (
+    SELECT * FROM sync.audit_lines WHERE chain_id = %(chain_id)s AND number = %(number)s
+)
+SELECT * FROM found;
+
+-- name: audited_changes
+-- Changes of rows, the last ones first, behind a place; long values are left out. A row's lines are looked for in the time that is
+-- asked for: no index leads from a row to its history, which every push would have to write.
+WITH found AS (
+    SELECT l.*
+    FROM unnest(%(buckets)s::int4[]) AS b (bucket)
+    CROSS JOIN LATERAL (
+        SELECT a.chain_id, a.number, a.at, a.user_id, a.client_id, a.request_id, h.stamp, h.ordinal, h.operation, h.tablename,
+            h.rowguid, h.client_date, h.row_data, h.old_stamp, h.old_ordinal, h.old_data
+        FROM sync.audit_lines a
+        JOIN sync.history h ON h.space_id = a.chain_id AND h.stamp = a.stamp
+        WHERE a.bucket = b.bucket AND a.at >= %(since)s AND a.at < %(until)s AND a.at <= %(after_at)s
+            AND (a.at, a.chain_id, a.number, h.ordinal)
+                < (%(after_at)s, %(after_chain)s, %(after_number)s, %(after_ordinal)s)
+            AND (%(user_id)s::uuid IS NULL OR a.user_id = %(user_id)s)
+            AND (%(tablename)s::text IS NULL OR h.tablename = %(tablename)s)
+            AND (%(rowguid)s::text IS NULL OR h.rowguid = %(rowguid)s)
+        ORDER BY a.at DESC, a.chain_id DESC, a.number DESC, h.ordinal DESC
+        LIMIT %(rows)s
+    ) l
+    ORDER BY l.at DESC, l.chain_id DESC, l.number DESC, l.ordinal DESC
+    LIMIT %(rows)s
+)
+SELECT l.chain_id, l.number, l.ordinal, l.at, l.user_id, u.email, l.client_id, d.address, l.request_id, l.operation, l.tablename,
+    l.rowguid, l.client_date,
+    CASE WHEN octet_length(l.row_data) <= %(most)s THEN l.row_data END AS new,
+    CASE WHEN octet_length(coalesce(l.old_data, o.row_data)) <= %(most)s THEN coalesce(l.old_data, o.row_data) END AS old,
+    coalesce(octet_length(l.row_data), 0)::bigint AS new_bytes,
+    coalesce(octet_length(l.old_data), octet_length(o.row_data), 0)::bigint AS old_bytes
+FROM found l
+LEFT JOIN sync.history o ON o.space_id = l.chain_id AND o.stamp = l.old_stamp AND o.ordinal = l.old_ordinal
+LEFT JOIN sync.audit_details d ON d.chain_id = l.chain_id AND d.number = l.number
+LEFT JOIN sync.users u ON u.id = l.user_id
+ORDER BY l.at DESC, l.chain_id DESC, l.number DESC, l.ordinal DESC;
+
+-- name: erase_audited_content
+UPDATE sync.audit_details SET content = NULL, content_salt = NULL WHERE subject_id = %(user_id)s;
+
+-- name: erase_audited_addresses
+UPDATE sync.audit_details SET address = NULL, address_salt = NULL WHERE user_id = %(user_id)s;
+
+-- name: keep_end_of_chain
+-- Of a space that is about to be removed.
+INSERT INTO sync.audit_chains (chain_id, number, hash)
+SELECT id, audit_number, audit_hash FROM sync.spaces WHERE id = %(space_id)s AND audit_number > 0
+ON CONFLICT (chain_id) DO UPDATE SET number = excluded.number, hash = excluded.hash;

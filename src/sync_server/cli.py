@@ -22,6 +22,7 @@ _COMMANDS = {
     "backup": ("backup:backup", "Write a realm into a file, while devices sync; or verify such a file."),
     "restore": ("backup:restore", "Restore such a file into an empty realm."),
     "prune": ("prune:prune", "Remove what retention lets go, now."),
+    "audit": ("audit:audit", "Show, verify and export the audit log."),
     "kept-aside": ("prune:kept_aside", "Show changes that could not be stored as rows."),
 }
 """Where each command is, and what the list of them says of it."""

@@ -8,13 +8,17 @@ from contextlib import ExitStack
 from typing import Any, TypeVar
 from uuid import uuid4
 
+import msgspec
 import psycopg
 import pytest
 
 from conftest import Process, start_server
 from postgres import Postgres
 from sync_server import migrations
+from sync_server.config import Config, Secret
+from sync_server.config import Database as ConfiguredDatabase
 from sync_server.database import Tx
+from sync_server.realms import Realm, Realms
 from users import Connection, NewUser, User, look_into
 from wire import Wire
 
@@ -97,3 +101,18 @@ def new_user(audited: Process, databases: dict[str, Database]) -> Iterator[NewUs
     wire = Wire(audited.url)
     yield lambda realm="full": User(wire.send, realm, databases[realm].connection)
     wire.close()
+
+
+def in_realm(url: str, work: Callable[[Realm], Awaitable[T]], **settings: Any) -> T:
+    """Run `work` with a realm of the database, as a command does."""
+    document = {"realms": {"main": {"url": url, **settings}}}
+    config = Config(db=msgspec.convert(document, ConfiguredDatabase, dec_hook=lambda _, value: Secret(value)))
+
+    async def run() -> T:
+        realms = Realms(config, {"main": url})
+        try:
+            return await work(realms.get("main"))
+        finally:
+            await realms.close()
+
+    return asyncio.run(run())

@@ -11,7 +11,7 @@ from litestar import Request, post
 from litestar.di import NamedDependency
 from litestar.params import RawBody
 
-from sync_server import bodies
+from sync_server import bodies, observing
 from sync_server.accounts import protocol, registration, resets, sessions, unregistration
 from sync_server.accounts.limits import Action, Limits
 from sync_server.accounts.protocol import Done, LoggedIn, Registered, email_key
@@ -80,7 +80,8 @@ async def unregister(
     """Remove the client, or the user with everything stored for them."""
     sent = bodies.decode(protocol.UNREGISTRATION, body)
     limits = limits_of("login", email_key(sent.email))
-    await unregistration.unregister(realm, server.passwords, limits, device, sent)
+    request_id = observing.request_id()
+    await unregistration.unregister(realm, server.passwords, limits, device, sent, request_id)
     return Done("User and data removed" if sent.delete_remote_data else "Client removed")
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import UUID
 
+from sync_server import audit
 from sync_server.accounts import account, guessing
 from sync_server.accounts.limits import Limits
 from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.protocol import Unregistration
 from sync_server.accounts.tokens import Device
+from sync_server.audit import Acting, erasing
 from sync_server.bodies import client_id
 from sync_server.database import Tx
 from sync_server.errors import ClientMismatch, PasswordRejected, TokenRejected
@@ -21,10 +23,17 @@ class _Space(NamedTuple):
     shared: bool
 
 
-async def unregister(realm: Realm, passwords: Passwords, limits: Limits, device: Device, sent: Unregistration) -> None:
+async def unregister(
+    realm: Realm,
+    passwords: Passwords,
+    limits: Limits,
+    device: Device,
+    sent: Unregistration,
+    request_id: str | None = None,
+) -> None:
     """Remove the client of the token; with `deleteRemoteData` the user and everything stored for them.
 
-    Raises PasswordRejected, ClientMismatch, TokenRejected, TooManyAttempts.
+    `request_id`: of the call, for the audit log. Raises PasswordRejected, ClientMismatch, TokenRejected, TooManyAttempts.
     """
     client = client_id(sent.client_id, "$.clientId")
     if client != device.client_id:
@@ -36,23 +45,26 @@ async def unregister(realm: Realm, passwords: Passwords, limits: Limits, device:
     stored = known.password_hash if known.user_id == device.user_id else None
     if not await guessing.is_right(realm, passwords, limits, sent.email, sent.password, stored):
         raise PasswordRejected
-    remove = _remove_user if sent.delete_remote_data else _remove_client
 
     async def remove_all(tx: Tx) -> None:
         """At once: the call cannot be repeated with a user who is gone."""
-        await remove(tx, device)
-        if sent.delete_remote_data:
+        if await remove_user(tx, device.user_id):
             await limits.forget(tx)
+            if realm.settings.history == "full":
+                await _record(tx, device, request_id)
 
-    await realm.transact(remove_all)
+    async def remove_client(tx: Tx) -> None:
+        await tx.execute("delete_client", device.parameters)
+
+    await realm.transact(remove_all if sent.delete_remote_data else remove_client)
 
 
-async def _remove_client(tx: Tx, device: Device) -> None:
-    await tx.execute("delete_client", device.parameters)
-
-
-async def _remove_user(tx: Tx, device: Device) -> None:
-    await remove_user(tx, device.user_id)
+async def _record(tx: Tx, device: Device, request_id: str | None) -> None:
+    """Why the values of the user's pushes are erased. The lines have an id that nobody has any more, so neither address nor
+    device; where there is no full history, nothing at all is left of who leaves.
+    """
+    acting = Acting(user_id=device.user_id, realm=device.realm, request_id=request_id, via="wire")
+    await audit.record(tx, acting, action="user.delete", entity="user", entity_id=device.user_id)
 
 
 async def remove_user(tx: Tx, user_id: UUID) -> bool:
@@ -66,7 +78,9 @@ async def remove_user(tx: Tx, user_id: UUID) -> bool:
     if space is None:
         return False
     await tx.execute("delete_user", user)
+    await erasing.erase(tx, user_id)
     if not space.shared:
+        await erasing.keep_end(tx, space.space_id)
         for statement in (
             "delete_rows_of_space",
             "delete_history_of_space",
