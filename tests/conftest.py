@@ -8,8 +8,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+import forking
 from postgres import GIVEN, PREPARED, Given, Postgres, prepare_nothing, served
 from sync_server import migrations
 from sync_server.embedded import EmbeddedPostgres
@@ -81,7 +80,7 @@ class Process:
     """A server process: `sync-server serve` with a configuration of its own."""
 
     directory: Path
-    process: subprocess.Popen[str]
+    process: forking.Running
     port: int
     config: dict[str, Any]
     printed: list[str] = field(default_factory=list)
@@ -112,14 +111,8 @@ def start_server(
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(served(config)))
     log = (directory / "server.log").open("a")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sync_server", "serve", "--host", "127.0.0.1", "--port", "0", *arguments],
-        cwd=directory,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        env={**os.environ, **(environment or {})},
-    )
+    command = ["serve", "--host", "127.0.0.1", "--port", "0", *arguments]
+    process = forking.start(command, directory, {**os.environ, **(environment or {})}, stderr=log)
     log.close()
     printed: list[str] = []
     assert process.stdout is not None

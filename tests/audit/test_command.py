@@ -6,12 +6,12 @@ import csv
 import io
 import json
 import subprocess
-import sys
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+import forking
 from audit.conftest import Database
 from audit.test_recording import ADMIN, write
 from audit.test_verifying import tampering
@@ -22,8 +22,7 @@ FORMULA = '=HYPERLINK("http://evil.example","x")'
 
 
 def run(process: Process, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sync_server.cli", "audit", *arguments]
-    return subprocess.run(command, cwd=process.directory, capture_output=True, text=True, check=False, timeout=60)
+    return forking.run(["audit", *arguments], process.directory)
 
 
 @pytest.fixture

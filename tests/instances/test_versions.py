@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
+import forking
 from conftest import start_server
 from instances.fleet import configuration
 from postgres import Postgres
@@ -92,8 +91,7 @@ def test_a_server_serves_a_database_that_a_later_version_has_migrated(postgres: 
     try_it(url, Wire(running.url))
     started = start_server(tmp_path / "started", config)
     try_it(url, Wire(started.url))
-    command = [sys.executable, "-m", "sync_server", "check"]
-    checked = subprocess.run(command, cwd=tmp_path / "started", capture_output=True, text=True, check=False)
+    checked = forking.run(["check"], tmp_path / "started")
     assert checked.returncode == 0, checked.stderr
     for process in (running, started):
         assert process.stop() == 0

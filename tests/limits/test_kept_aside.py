@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from typing import Any
 
 import pytest
 
+import forking
 from conftest import Process
 from device import Device
 from limits.conftest import NewUser
@@ -166,8 +166,7 @@ def test_the_operator_lists_and_reads_what_was_kept_aside(user: User, process: P
     phone.sync()
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        program = [sys.executable, "-m", "sync_server", "kept-aside", "--realm", "TIGHT", *arguments]
-        return subprocess.run(program, cwd=process.directory, capture_output=True, text=True, timeout=60, check=False)
+        return forking.run(["kept-aside", "--realm", "TIGHT", *arguments], process.directory)
 
     listed = command()
     assert listed.returncode == 0, listed.stderr

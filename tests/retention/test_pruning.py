@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+import forking
 from retention.conftest import Prune, run
 from sync_server import migrations
 from sync_server.config import Config, Database
@@ -167,14 +167,7 @@ def test_mails_of_the_outbox_go_when_they_are_old(tmp_path: Path) -> None:
 
 
 def command(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sync_server", *arguments],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return forking.run([*arguments], directory)
 
 
 def test_the_command_prunes_and_says_what_it_removed(user: User, server: Server, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,10 +20,10 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+import forking
 from postgres import served
 
 T = TypeVar("T")
-COMMAND = [sys.executable, "-m", "sync_server"]
 OF_THE_SERVER = ("PORT", "SYNC_SERVER_CONFIG", "RATE_LIMIT_DISABLE")
 AT_ONCE = 5.0
 """Seconds in which a server ends that has nothing to do, also on a busy machine; by itself it takes about one."""
@@ -56,7 +55,7 @@ class Finished:
 class Running:
     """A `sync-server serve`, and what it has said so far."""
 
-    process: subprocess.Popen[str]
+    process: forking.Running
     log_path: Path
     lines: list[str] = field(default_factory=list)
     host: str = ""
@@ -109,9 +108,9 @@ class Running:
         """Send a signal (0: none) and wait for the end; the exit code."""
         if number and self.process.poll() is None:
             self.process.send_signal(number)
-        self.process.wait(timeout)
+        code = self.process.wait(timeout)
         self._reader.join(5)
-        return self.process.returncode
+        return code
 
     def close(self) -> None:
         self._reader.join(5)
@@ -143,15 +142,7 @@ class Operator:
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Finished:
         """Run a command to its end."""
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=self.directory,
-            env=_environment(environment),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = forking.run([*arguments], self.directory, _environment(environment))
         return Finished(done.returncode, done.stdout, done.stderr)
 
     def launch(
@@ -167,16 +158,22 @@ class Operator:
         """Start `serve` or another command, in a session of its own or behind yet another one, and do not wait."""
         log_path = self.directory / f"server-{next(self._numbers)}.log"
         with log_path.open("w") as log:
-            process = subprocess.Popen(
-                [*before, *COMMAND, command, *arguments],
-                cwd=cwd or self.directory,
-                env=_environment(environment),
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=session,
-            )
+            process: forking.Running
+            if not (session or before or stdin is not None):
+                process = forking.start(
+                    [command, *arguments], cwd or self.directory, _environment(environment), stderr=log
+                )
+            else:
+                process = subprocess.Popen(
+                    [*before, *forking.COMMAND, command, *arguments],
+                    cwd=cwd or self.directory,
+                    env=_environment(environment),
+                    stdin=stdin,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    start_new_session=session,
+                )
         running = Running(process, log_path)
         self._running.append(running)
         return running

@@ -8,8 +8,9 @@ import pty
 import subprocess
 import sys
 
+from forking import COMMAND
 from server.calls import register
-from server.operating import COMMAND, Operator, config_with, wait_for
+from server.operating import Operator, config_with, wait_for
 
 FAILING = """
 import structlog
