@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+import clusters
 import forking
 from postgres import GIVEN, PREPARED, Given, Postgres, prepare_nothing, served
 from sync_server import migrations
@@ -53,7 +54,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         yield given
         given.drop_databases()
         return
-    embedded = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", settings=FAST)
+    embedded = EmbeddedPostgres(clusters.put(tmp_path_factory.mktemp("postgres") / "data"), settings=FAST)
     embedded.start()
     yield embedded
     embedded.stop()

@@ -16,6 +16,7 @@ from typing import Literal
 import psycopg
 import pytest
 
+import clusters
 from sync_server.embedded import EmbeddedError, EmbeddedPostgres, find_binaries
 from sync_server.embedded.processes import PidFile
 
@@ -40,7 +41,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def server(place: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(place / "postgres")
+    server = EmbeddedPostgres(clusters.put(place / "postgres"))
     yield server
     server.stop()
 
@@ -119,7 +120,7 @@ def test_the_postmaster_of_a_killed_owner_is_adopted_and_stopped(server: Embedde
 
 
 def test_an_adopted_one_with_a_private_socket_directory_cleans_up(place: Path, stack: ExitStack) -> None:
-    server = EmbeddedPostgres(place / ("p" * 100))
+    server = EmbeddedPostgres(clusters.put(place / ("p" * 100)))
     stack.callback(server.stop)
     pid = left_by_a_killed_owner(server.directory, stack)
     server.start()
@@ -290,7 +291,7 @@ def test_a_directory_that_moved_while_its_postmaster_ran_is_used_again(
     server: EmbeddedPostgres, stack: ExitStack, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sync_server.embedded.server.ANSWER_LIMIT", 0.2)
-    elsewhere = place / "elsewhere"
+    elsewhere = server.directory.rename(place / "elsewhere")
     pid = left_by_a_killed_owner(elsewhere, stack)
     elsewhere.rename(server.directory)
     server.start()
@@ -302,7 +303,7 @@ def test_a_directory_that_moved_while_its_postmaster_ran_is_used_again(
 def test_a_copy_of_a_running_cluster_leaves_the_original_alone(
     server: EmbeddedPostgres, stack: ExitStack, place: Path
 ) -> None:
-    original = EmbeddedPostgres(place / "original")
+    original = EmbeddedPostgres(server.directory.rename(place / "original"))
     stack.callback(original.stop)
     original.start()
     write(original, "both")

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+import clusters
 from sync_server.embedded import EmbeddedError, EmbeddedPostgres
 
 Make = Callable[..., EmbeddedPostgres]
@@ -38,6 +39,12 @@ def make() -> Iterator[Make]:
         server.stop()
 
 
+@pytest.fixture
+def make_again(make: Make) -> Make:
+    """Make servers of clusters that have been there before."""
+    return lambda directory, **settings: make(clusters.put(directory), **settings)
+
+
 def ask(url: str, query: str) -> object:
     with psycopg.connect(url) as connection:
         row = connection.execute(query.encode()).fetchone()
@@ -59,8 +66,8 @@ def test_data_survives_a_stop_and_a_start(make: Make, tmp_path: Path) -> None:
     assert ask(server.url("default"), "SELECT note FROM notes") == "kept"
 
 
-def test_start_and_stop_may_be_called_again(make: Make, tmp_path: Path) -> None:
-    server = make(tmp_path / "postgres")
+def test_start_and_stop_may_be_called_again(make_again: Make, tmp_path: Path) -> None:
+    server = make_again(tmp_path / "postgres")
     server.stop()
     server.start()
     first = server.pid
@@ -71,8 +78,8 @@ def test_start_and_stop_may_be_called_again(make: Make, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["postgres", "p" * 100])
-def test_a_postmaster_that_died_is_brought_back_under_the_same_url(make: Make, tmp_path: Path, name: str) -> None:
-    server = make(tmp_path / name)
+def test_a_postmaster_that_died_is_brought_back_under_the_same_url(make_again: Make, tmp_path: Path, name: str) -> None:
+    server = make_again(tmp_path / name)
     server.start()
     url = server.create_database("default")
     for number in (signal.SIGKILL, signal.SIGINT):
@@ -85,8 +92,8 @@ def test_a_postmaster_that_died_is_brought_back_under_the_same_url(make: Make, t
         assert ask(url, "SELECT 1") == 1
 
 
-def test_a_failed_restart_gives_the_directory_to_nobody_else(make: Make, tmp_path: Path) -> None:
-    server = make(tmp_path / "postgres")
+def test_a_failed_restart_gives_the_directory_to_nobody_else(make: Make, make_again: Make, tmp_path: Path) -> None:
+    server = make_again(tmp_path / "postgres")
     server.start()
     assert server.pid is not None
     os.kill(server.pid, signal.SIGINT)
@@ -132,8 +139,8 @@ def test_the_urls_role_owns_its_database_and_is_no_superuser(make: Make, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["to-dos", 'a "quoted" name', "50% / ?&=#", "Ünï", "x" * 63])
-def test_any_name_can_be_a_databases(make: Make, tmp_path: Path, name: str) -> None:
-    server = make(tmp_path / "postgres")
+def test_any_name_can_be_a_databases(make_again: Make, tmp_path: Path, name: str) -> None:
+    server = make_again(tmp_path / "postgres")
     server.start()
     assert ask(server.create_database(name), "SELECT current_database()") == name
 
@@ -144,8 +151,8 @@ def test_names_that_postgresql_would_cut_or_owns_are_refused(make: Make, tmp_pat
         make(tmp_path / "postgres").create_database(name)
 
 
-def test_it_listens_on_a_private_socket_only_whatever_the_settings_say(make: Make, place: Path) -> None:
-    server = make(place / "postgres", listen_addresses="*", unix_socket_permissions="0777", work_mem="5MB")
+def test_it_listens_on_a_private_socket_only_whatever_the_settings_say(make_again: Make, place: Path) -> None:
+    server = make_again(place / "postgres", listen_addresses="*", unix_socket_permissions="0777", work_mem="5MB")
     server.start()
     url = server.create_database("default")
     assert ask(url, "SHOW listen_addresses") == ""
@@ -155,7 +162,7 @@ def test_it_listens_on_a_private_socket_only_whatever_the_settings_say(make: Mak
 
 
 def test_commits_are_durable_by_default(tmp_path: Path) -> None:
-    server = EmbeddedPostgres(tmp_path / "postgres")
+    server = EmbeddedPostgres(clusters.put(tmp_path / "postgres"))
     server.start()
     try:
         url = server.create_database("default")
@@ -165,8 +172,10 @@ def test_commits_are_durable_by_default(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["p" * 100, "with, a comma", 'a "quote"'])
-def test_a_path_that_no_socket_address_can_hold_gets_a_private_directory(make: Make, tmp_path: Path, name: str) -> None:
-    server = make(tmp_path / name / "postgres")
+def test_a_path_that_no_socket_address_can_hold_gets_a_private_directory(
+    make_again: Make, tmp_path: Path, name: str
+) -> None:
+    server = make_again(tmp_path / name / "postgres")
     server.start()
     url = server.create_database("default")
     socket = Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"]))
@@ -194,10 +203,12 @@ def test_a_relative_or_linked_directory_works(make: Make, tmp_path: Path, monkey
     assert (tmp_path / "disk" / "postgres" / "PG_VERSION").exists()
 
 
-def test_ctrl_c_and_the_environment_stay_outside(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_and_the_environment_stay_outside(
+    make_again: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SMTP_PASSWORD", "hunter2")
     monkeypatch.setenv("PGPORT", "1")
-    server = make(tmp_path / "postgres")
+    server = make_again(tmp_path / "postgres")
     server.start()
     assert server.pid is not None
     assert os.getsid(server.pid) == server.pid, "a session of its own"
@@ -205,8 +216,8 @@ def test_ctrl_c_and_the_environment_stay_outside(make: Make, tmp_path: Path, mon
         assert b"hunter2" not in Path(f"/proc/{server.pid}/environ").read_bytes()
 
 
-def test_the_log_holds_no_statements_and_no_values(make: Make, tmp_path: Path) -> None:
-    server = make(tmp_path / "postgres")
+def test_the_log_holds_no_statements_and_no_values(make_again: Make, tmp_path: Path) -> None:
+    server = make_again(tmp_path / "postgres")
     server.start()
     with psycopg.connect(server.create_database("default"), autocommit=True) as connection:
         connection.execute("CREATE TABLE users (email text PRIMARY KEY)")
@@ -221,10 +232,10 @@ def test_the_log_holds_no_statements_and_no_values(make: Make, tmp_path: Path) -
     assert "ann@example.com" not in text
 
 
-def test_the_log_is_rotated_when_it_is_big(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_is_rotated_when_it_is_big(make_again: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sync_server.embedded.server.LOG_LIMIT", 1000)
     (tmp_path / "postgres.log").write_text("old" * 1000)
-    server = make(tmp_path / "postgres")
+    server = make_again(tmp_path / "postgres")
     server.start()
     log = tmp_path / "postgres.log"
     assert "old" not in log.read_text()
@@ -232,8 +243,8 @@ def test_the_log_is_rotated_when_it_is_big(make: Make, tmp_path: Path, monkeypat
     assert (tmp_path / "postgres.log.1").read_text() == "old" * 1000
 
 
-def test_a_start_that_fails_says_why_at_once_and_leaves_nothing(make: Make, tmp_path: Path) -> None:
-    broken = make(tmp_path / "postgres", no_such_setting="1")
+def test_a_start_that_fails_says_why_at_once_and_leaves_nothing(make: Make, make_again: Make, tmp_path: Path) -> None:
+    broken = make_again(tmp_path / "postgres", no_such_setting="1")
     started = time.monotonic()
     with pytest.raises(EmbeddedError, match='unrecognized configuration parameter "no_such_setting"') as caught:
         broken.start()
@@ -245,13 +256,13 @@ def test_a_start_that_fails_says_why_at_once_and_leaves_nothing(make: Make, tmp_
 
 
 def test_the_socket_directory_of_a_failed_start_is_removed(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_again: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     with pytest.raises(EmbeddedError):
-        make(tmp_path / ("p" * 100), no_such_setting="1").start()
+        make_again(tmp_path / ("p" * 100), no_such_setting="1").start()
     assert list(temporary.iterdir()) == []
 
 
@@ -300,8 +311,8 @@ def test_a_damaged_cluster_with_data_is_never_replaced(make: Make, tmp_path: Pat
     server.start()
 
 
-def test_another_major_version_is_refused_with_a_way_out(make: Make, tmp_path: Path) -> None:
-    server = make(tmp_path / "postgres")
+def test_another_major_version_is_refused_with_a_way_out(make_again: Make, tmp_path: Path) -> None:
+    server = make_again(tmp_path / "postgres")
     server.start()
     server.stop()
     (server.directory / "PG_VERSION").write_text("13\n")

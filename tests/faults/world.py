@@ -22,6 +22,7 @@ from typing import Any, Self
 import httpx
 import psycopg
 
+import clusters
 from conftest import Process, start_server
 from faults import clocks
 from faults.disks import Disk
@@ -69,8 +70,8 @@ class World:
         self.directory, self.disk = directory, disk
         directory.mkdir(exist_ok=True)
         place = disk.directory if disk else directory
-        self.postgres = EmbeddedPostgres(place / "postgres", DURABLE | (disk.settings if disk else {}))
-        self.well = EmbeddedPostgres(directory / "well", DURABLE) if bystander else None
+        self.postgres = EmbeddedPostgres(clusters.put(place / "postgres"), DURABLE | (disk.settings if disk else {}))
+        self.well = EmbeddedPostgres(clusters.put(directory / "well"), DURABLE) if bystander else None
         self.clock = clocks.find(directory)
         self.silences: list[Silence] = []
         self.outages: list[Silence] = []

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+import clusters
 from conftest import FAST, Process, start_server
 from device import Device
 from routes.calls import Http, bearer
@@ -33,7 +34,7 @@ class Installation:
 
 @pytest.fixture(scope="module")
 def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    embedded = EmbeddedPostgres(tmp_path_factory.mktemp("own") / "data", settings=FAST)
+    embedded = EmbeddedPostgres(clusters.put(tmp_path_factory.mktemp("own") / "data"), settings=FAST)
     embedded.start()
     yield embedded
     embedded.stop()

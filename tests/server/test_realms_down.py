@@ -15,6 +15,7 @@ import httpx
 import psycopg
 import pytest
 
+import clusters
 from postgres import database_of, superuser
 from server.calls import register
 from server.databases import count
@@ -34,7 +35,7 @@ SOON = 20.0
 def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL server that a test may stop and kill; it runs."""
     directory: Path = tmp_path_factory.mktemp("second")
-    embedded = EmbeddedPostgres(directory / "data", settings=FAST)
+    embedded = EmbeddedPostgres(clusters.put(directory / "data"), settings=FAST)
     embedded.start()
     yield embedded
     embedded.stop()
