@@ -78,6 +78,8 @@ def test_an_edit_of_what_the_device_had_seen_wins_however_slow_its_clock(
     write(phone, "deleted", "today")
     phone.sync()
     realm.put_back(data)
+    tablet.sync()
+    assert titles(tablet)["edited"] == "by a slow clock", "its own edit does not vanish until the next sync either"
     sync_all(phone, tablet)
     assert titles(phone)["edited"] == titles(tablet)["edited"] == "by a slow clock"
 
@@ -130,10 +132,10 @@ def test_nothing_that_was_said_before_is_valid(realm: Realm, devices: tuple[Devi
     tablet.sync()
     realm.put_back(data)
     for device, state in ((phone, before), (tablet, tablet.state)):
-        for path, body, token in (
-            ("/login/main/refreshToken", {"refreshToken": state.refresh}, None),
+        for path, body, token in (  # the refresh token last: its refusal ends the session
             (f"/pull/main/{device.client_id}", device.body([], 0, None), f"Bearer {state.access}"),
             ("/cancelSync/main", {"clientId": device.client_id}, f"Bearer {state.access}"),
+            ("/login/main/refreshToken", {"refreshToken": state.refresh}, None),
         ):
             with pytest.raises(Unauthorized):
                 device.call(path, body, token)
@@ -178,6 +180,7 @@ def test_no_tombstone_is_pruned_before_every_device_was_sent_it_again(
     tablet.insert("todos", "deleted", {"title": "made anew"})
     sync_all(tablet, phone)
     realm.put_back(data)
+    assert user.prune_tombstones(user.clock) == 0
     phone.pull([])  # which may get lost
     phone.cancel()
     tablet.sync()

@@ -8,7 +8,7 @@ from litestar.config.cors import CORSConfig
 from sync_server.admin import errors, queries
 from sync_server.admin.dependencies import provided
 from sync_server.admin.permissions import Guard
-from sync_server.admin.resources import auth, overridden, rows, users
+from sync_server.admin.resources import auth, clients, overridden, rows, users
 from sync_server.admin.resources import realms as realms_resource
 from sync_server.admin.tokens import AdminTokens
 from sync_server.realms import Realms
@@ -16,7 +16,7 @@ from sync_server.receiving import Receiving
 from sync_server.server import Server
 
 PATH = "/api/v1"
-RESOURCES = [auth, realms_resource, users, rows, overridden]
+RESOURCES = [auth, realms_resource, users, clients, rows, overridden]
 
 
 def create(server: Server, realms: Realms, receiving: Receiving) -> Litestar:

@@ -1,0 +1,49 @@
+"""What commands list: a table on a terminal, tab-separated lines in a pipe, or a JSON object per line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+import msgspec
+
+from sync_server.commands.options import one_line
+
+JSON = click.option("--json", "as_json", is_flag=True, help="A JSON object per line.")
+Line = Mapping[str, Any]
+
+
+def show(columns: Sequence[str], lines: Iterable[Line], *, as_json: bool) -> None:
+    """Print what is listed. `columns`: those of a table; JSON has all that the lines have."""
+    if as_json:
+        for line in lines:
+            click.echo(msgspec.json.encode(line).decode())
+    elif sys.stdout.isatty():
+        _show_table(columns, lines)
+    else:
+        for line in lines:
+            click.echo("\t".join(_text(line[column]) for column in columns))
+
+
+def _show_table(columns: Sequence[str], lines: Iterable[Line]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - for terminals only
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(*(column.replace("_", " ") for column in columns), box=None, header_style="bold", pad_edge=False)
+    for line in lines:
+        table.add_row(*(Text(_text(line[column])) for column in columns))
+    Console().print(table)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return one_line(str(value))

@@ -1,0 +1,103 @@
+"""`sync-server backup`, `backup verify` and `restore`, as an operator runs them."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from backup.content import content, fill
+from postgres import Postgres
+from server.operating import COMMAND, Operator, config_with
+from sync_server.backup import BackupError, files
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    return Operator(tmp_path)
+
+
+def test_a_realm_is_moved_by_its_file(operator: Operator, postgres: Postgres, database_url: str) -> None:
+    moved = postgres.create_database("backup_moved")
+    fill(database_url)
+    operator.write(config_with({"todos": database_url, "moved": moved}))
+    taken = operator.run("backup", "--realm", "Todos", "todos.backup", "--json")
+    assert taken.code == 0, taken.err
+    assert json.loads(taken.err)["rows"]["rows"] == 3
+    path = operator.directory / "todos.backup"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    verified = operator.run("backup", "verify", "todos.backup", "--url", moved)
+    assert verified.code == 0, verified.err
+    assert "can be restored, and nothing is missing\n  3 rows, 1 history" in verified.out
+    restored = operator.run("restore", "--realm", "moved", "todos.backup")
+    assert restored.code == 0, restored.err
+    assert "restored into realm moved" in restored.out
+    assert content(moved)["rows"] == content(database_url)["rows"]
+    assert "the realm is not empty" in operator.run("restore", "--realm", "moved", "todos.backup").complaint
+    assert "is there already" in operator.run("backup", "--realm", "todos", "todos.backup").complaint
+    assert operator.run("backup", "take", "--realm", "todos", "--replace", "todos.backup").code == 0
+    assert sorted(path.name for path in operator.directory.iterdir()) == ["config.json", "todos.backup"]
+
+
+def test_a_backup_goes_through_pipes(operator: Operator, postgres: Postgres, database_url: str) -> None:
+    fill(database_url)
+    moved = postgres.create_database("backup_piped")
+    operator.write(config_with({"todos": database_url, "moved": moved}))
+    take = subprocess.Popen(
+        [*COMMAND, "backup", "--realm", "todos", "-"], cwd=operator.directory, stdout=subprocess.PIPE
+    )
+    restore = [*COMMAND, "restore", "--realm", "moved", "-"]
+    done = subprocess.run(
+        restore, cwd=operator.directory, stdin=take.stdout, capture_output=True, text=True, check=False
+    )
+    assert take.stdout is not None
+    take.stdout.close()
+    assert take.wait() == done.returncode == 0, done.stderr
+    assert content(moved)["rows"] == content(database_url)["rows"]
+
+
+def test_what_is_wrong_is_one_line(operator: Operator, postgres: Postgres) -> None:
+    empty = postgres.create_database("backup_nothing")
+    operator.write(config_with({"todos": empty}))
+    (operator.directory / "x").write_text("x")
+    assert "no realm nowhere" in operator.run("backup", "--realm", "nowhere", "file").complaint
+    assert "no tables of a sync-server" in operator.run("backup", "--realm", "todos", "file").complaint
+    assert "damaged or incomplete" in operator.run("restore", "--realm", "todos", "x").complaint
+    assert "No such file" in operator.run("restore", "--realm", "todos", "file").complaint
+    assert {path.name for path in operator.directory.iterdir()} == {"config.json", "x"}
+
+
+def broken_off(target: Path, *, replace: bool) -> None:
+    with files.written(str(target), replace=replace) as stream:
+        stream.write(b"half")
+        raise KeyboardInterrupt
+
+
+def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_text("yesterday's")
+    with pytest.raises(KeyboardInterrupt):
+        broken_off(target, replace=True)
+    with pytest.raises(BackupError, match="is there already"):
+        broken_off(target, replace=False)
+    assert target.read_text() == "yesterday's"
+    assert list(tmp_path.iterdir()) == [target]
+    with files.written(str(target), replace=True) as stream:
+        stream.write(b"today's")
+    assert target.read_text() == "today's"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+@pytest.mark.long
+def test_a_backup_is_verified_in_a_database_of_its_own(operator: Operator, database_url: str) -> None:
+    fill(database_url)
+    operator.write(config_with({"todos": database_url}))
+    assert operator.run("backup", "--realm", "todos", "file").code == 0
+    temporary = operator.directory / "temporary"
+    temporary.mkdir(mode=0o755)
+    verified = operator.run("backup", "verify", "file", environment={"TMPDIR": str(temporary)})
+    assert verified.code == 0, verified.err
+    assert not list(temporary.iterdir())
