@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import re
 import tempfile
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
-from litestar import Litestar
 
 from admin.people import NewPerson, Person, refused
 from sync_server.accounts.roles import Role
 from sync_server.admin import permissions
+from sync_server.admin.app import Made
 from sync_server.app import create_app
 from sync_server.config import Config, Database, RealmSettings, Secret
 
 
-def _application() -> Litestar:
+@cache
+def application() -> Made:
     """The API as it is served; nothing is opened."""
     with tempfile.TemporaryDirectory() as directory:
         url = "postgresql://nobody@127.0.0.1:1/nothing"
         config = Config(Database({"main": RealmSettings(Secret(url))}), base=Path(directory))
-        application: Litestar = create_app(config, {"main": url}).state["admin"].make()
-    return application
+        made: Made = create_app(config, {"main": url}).state["admin"].make()
+    return made
 
 
-TABLE = permissions.table(_application())
+TABLE = {route: needed for route, needed in permissions.table(application().app).items() if "/api/v1" in route[1]}
 ROUTES = sorted(TABLE)
 
 

@@ -171,6 +171,8 @@ def test_a_session_ends_after_a_week_unused(new_person: NewPerson) -> None:
         (b"", 422, "invalid"),
         (b"[]", 422, "invalid"),
         (b'{"realm": "main"}', 422, "invalid"),
+        (b'{"realm": "", "email": "a@example.com", "password": "x"}', 422, "invalid"),
+        (b'{"realm": 1, "email": "a@example.com", "password": "x"}', 422, "invalid"),
         (b'{"realm": "main", "email": 1, "password": "x"}', 422, "invalid"),
         (b'{"realm": "main", "email": "a\\u0000b", "password": "x"}', 422, "invalid"),
         (b'{"realm": "main", "email": "a@example.com", "password": "x", "more": 1}', 422, "invalid"),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
 
-from sync_server.admin import errors, queries
+from sync_server.admin import description, errors, queries
 from sync_server.admin.dependencies import provided
+from sync_server.admin.description import Description
 from sync_server.admin.permissions import Guard
-from sync_server.admin.resources import auth, clients, overridden, rows, users
+from sync_server.admin.resources import api_docs, auth, clients, overridden, rows, users
 from sync_server.admin.resources import realms as realms_resource
 from sync_server.admin.tokens import AdminTokens
 from sync_server.realms import Realms
@@ -19,23 +24,44 @@ PATH = "/api/v1"
 RESOURCES = [auth, realms_resource, users, clients, rows, overridden]
 
 
-def create(server: Server, realms: Realms, receiving: Receiving) -> Litestar:
-    """The application for all paths below /api. Opens nothing."""
+class Made(NamedTuple):
+    """The application for all paths below /api, and what its documentation is made of."""
+
+    app: Litestar
+    described: Description
+
+
+def create(server: Server, realms: Realms, receiving: Receiving) -> Made:
+    """Opens nothing."""
+    described = Description(lambda: _create(server, realms, receiving, None, description.CONFIG))
+    app = _create(server, realms, receiving, described, None)
+    queries.note(app)
+    return Made(app, described)
+
+
+def _create(
+    server: Server,
+    realms: Realms,
+    receiving: Receiving,
+    described: Description | None,
+    openapi_config: OpenAPIConfig | None,
+) -> Litestar:
     config, tokens = server.config, AdminTokens(server.keys)
     routes = [route for resource in RESOURCES for route in resource.ROUTES]
-    app = Litestar(
-        route_handlers=[Router(PATH, route_handlers=routes)],
+    return Litestar(
+        route_handlers=[Router(PATH, route_handlers=routes), *api_docs.ROUTES],
         guards=[Guard(config, realms, tokens), queries.are_known],
-        dependencies=provided(server, realms, tokens),
+        dependencies={
+            **provided(server, realms, tokens),
+            "description": Provide(lambda: described, sync_to_thread=False),
+        },
         middleware=[receiving],
         exception_handlers=errors.HANDLERS,
         cors_config=_cors(config.admin.origins),
         request_max_body_size=None,  # Receiving limits it
-        openapi_config=None,
+        openapi_config=openapi_config,
         logging_config=None,
     )
-    queries.note(app)
-    return app
 
 
 def _cors(origins: tuple[str, ...]) -> CORSConfig | None:

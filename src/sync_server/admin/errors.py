@@ -17,6 +17,7 @@ from sync_server.admin.envelope import Failure, Problem
 from sync_server.errors import InvalidBody, MalformedBody, Refusal, TokenRejected
 
 log = structlog.get_logger()
+_IN_BODY = "`$.data"
 _NAMED = re.compile(r"(?:required|unknown) field `(.+?)`")
 
 
@@ -144,6 +145,10 @@ def _field(key: str, message: str) -> tuple[str, str]:
 def _on_http_exception(request: Request[Any, Any, Any], exc: HTTPException) -> Response[Failure]:
     """Litestar's own refusals. Their details may tell of the inside, so they stay here."""
     status = HTTPStatus(exc.status_code)
+    cause = exc.__cause__
+    if isinstance(cause, msgspec.ValidationError) and _IN_BODY in str(cause):
+        # Litestar takes a field that is named as a dependency for that, and what is wrong with it for a fault of ours
+        return _on_invalid_body(request, InvalidBody(str(cause).replace(_IN_BODY, "`$")))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _on_fault(request, exc)
     code = "malformed_body" if status == HTTPStatus.BAD_REQUEST else status.phrase.lower().replace(" ", "_")

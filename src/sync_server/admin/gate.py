@@ -12,7 +12,7 @@ from sync_server.receiving import Receiving
 from sync_server.server import Server
 
 if TYPE_CHECKING:
-    from litestar import Litestar
+    from sync_server.admin.app import Made
 
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body."""
@@ -32,20 +32,20 @@ class Gate:
         self._server = server
         self._realms = realms
         self._receiving = Receiving(min(MAX_BODY, config.server.max_body), config.server.body_timeout)
-        self._making: asyncio.Task[Litestar] | None = None
+        self._making: asyncio.Task[Made] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if self._making is None or (self._making.done() and self._making.exception()):
             self._making = asyncio.create_task(asyncio.to_thread(self.make))
-        application = await asyncio.shield(self._making)
-        await application(scope, receive, send)
+        made = await asyncio.shield(self._making)
+        await made.app(scope, receive, send)
 
     def stop_receiving(self) -> None:
         """From now on a body that has stopped coming is not waited for."""
         self._receiving.stop()
 
-    def make(self) -> Litestar:
+    def make(self) -> Made:
         """The application."""
         from sync_server.admin import app  # noqa: PLC0415 - see the module's purpose
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from litestar import Litestar
@@ -15,18 +16,24 @@ from sync_server.admin.errors import Forbidden, Unauthenticated
 from sync_server.admin.sessions import Admin
 from sync_server.admin.tokens import AdminTokens
 from sync_server.config import Config
-from sync_server.errors import UnknownRealm
+from sync_server.errors import Refusal, UnknownRealm
 from sync_server.realms import Realms
 
-_NEEDS = "needs"
-ANYBODY: dict[str, Any] = {_NEEDS: None}
-"""`opt` of a route that needs no token."""
+_NEEDS, _REFUSES = "needs", "refuses"
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-def needs(role: Role) -> dict[str, Any]:
-    """`opt` of a route for those who have `role` or more. Where its path names a realm, in that realm."""
-    return {_NEEDS: role}
+def needs(role: Role, *refuses: type[Refusal]) -> dict[str, Any]:
+    """`opt` of a route for those who have `role` or more; where its path names a realm, in that realm.
+
+    `refuses`: what its rules raise besides what every route does, for the documentation.
+    """
+    return {_NEEDS: role, _REFUSES: refuses}
+
+
+def anybody(*refuses: type[Refusal]) -> dict[str, Any]:
+    """`opt` of a route that needs no token."""
+    return {_NEEDS: None, _REFUSES: refuses}
 
 
 class Guard:
@@ -69,11 +76,17 @@ class Guard:
 
 def table(app: Litestar) -> dict[tuple[str, str], Role | None]:
     """What every route needs, by method and path; None: nothing."""
-    return {
-        (method, route.path_format): handler.opt[_NEEDS]
-        for route in app.routes
-        for handler in getattr(route, "route_handlers", ())
-        if isinstance(handler, HTTPRouteHandler)
-        for method in handler.http_methods
-        if method != "OPTIONS"
-    }
+    return {route: handler.opt[_NEEDS] for route, handler in _handlers(app)}
+
+
+def refusals(app: Litestar) -> dict[tuple[str, str], tuple[type[Refusal], ...]]:
+    """What every route refuses besides what all do, by method and path."""
+    return {route: handler.opt[_REFUSES] for route, handler in _handlers(app)}
+
+
+def _handlers(app: Litestar) -> Iterator[tuple[tuple[str, str], HTTPRouteHandler]]:
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            for method in handler.http_methods:
+                if method != "OPTIONS" and _NEEDS in handler.opt:  # else Litestar's own
+                    yield (method, route.path_format), handler

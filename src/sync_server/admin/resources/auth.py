@@ -15,11 +15,11 @@ from sync_server.accounts.roles import Role
 from sync_server.accounts.routes import LimitsOf
 from sync_server.admin import sessions
 from sync_server.admin.envelope import Success
-from sync_server.admin.errors import Unauthenticated
-from sync_server.admin.permissions import ANYBODY, needs
+from sync_server.admin.errors import SignInRejected, Unauthenticated
+from sync_server.admin.permissions import anybody, needs
 from sync_server.admin.sessions import Admin
 from sync_server.admin.tokens import ACCESS_SECONDS, AdminTokens, Session
-from sync_server.errors import UnknownRealm
+from sync_server.errors import TooManyAttempts, UnknownRealm
 from sync_server.realms import Realm, Realms
 from sync_server.server import Server
 
@@ -61,7 +61,7 @@ class Me(msgspec.Struct):
     session_id: UUID
 
 
-@post("/auth/login", status_code=200, opt=ANYBODY, tags=["auth"])
+@post("/auth/login", status_code=200, opt=anybody(SignInRejected, UnknownRealm, TooManyAttempts), tags=["auth"])
 async def login(
     server: NamedDependency[Server],
     realms: NamedDependency[Realms],
@@ -76,7 +76,7 @@ async def login(
     return _answer(tokens, session)
 
 
-@post("/auth/refresh", status_code=200, opt=ANYBODY, tags=["auth"])
+@post("/auth/refresh", status_code=200, opt=anybody(Unauthenticated), tags=["auth"])
 async def refresh(
     server: NamedDependency[Server],
     realms: NamedDependency[Realms],

@@ -18,7 +18,13 @@ from sync_server.accounts.management import NO_PASSWORD, Changes, NewUser
 from sync_server.accounts.roles import Role
 from sync_server.admin import conditional, handling, idempotency
 from sync_server.admin.envelope import Page, Success
-from sync_server.admin.errors import Invalid
+from sync_server.admin.errors import (
+    ChangedMeanwhile,
+    Invalid,
+    KeyReused,
+    OwnAccount,
+    PreconditionRequired,
+)
 from sync_server.admin.idempotency import Idempotency
 from sync_server.admin.pages import Paging
 from sync_server.admin.permissions import needs
@@ -26,6 +32,7 @@ from sync_server.admin.sessions import Admin
 from sync_server.audit import Acting
 from sync_server.bodies import storable
 from sync_server.database import Tx
+from sync_server.errors import EmailTaken, UserInactive, UserNotFound
 from sync_server.realms import Realm
 from sync_server.server import Server
 
@@ -105,13 +112,13 @@ async def list_users(
     return paging.page(found, lambda user: listing.place(user, sort), total, shown)
 
 
-@get(_ONE, opt=needs(Role.VIEWER), tags=["users"])
+@get(_ONE, opt=needs(Role.VIEWER, UserNotFound), tags=["users"])
 async def get_user(realm: NamedDependency[Realm], user_id: FromPath[UUID]) -> Response[Success[User]]:
     """One user. The `ETag` is for updating them."""
     return _answer(await realm.read(lambda tx: management.get(tx, user_id)))
 
 
-@post("/realms/{realm_name:str}/users", opt=needs(Role.ADMIN), tags=["users"])
+@post("/realms/{realm_name:str}/users", opt=needs(Role.ADMIN, EmailTaken, KeyReused), tags=["users"])
 async def create_user(
     request: Request[Any, Any, Any],
     server: NamedDependency[Server],
@@ -150,7 +157,7 @@ async def create_user(
     return _answer(user, 201, {"Location": location, **replayed})
 
 
-@patch(_ONE, opt=needs(Role.ADMIN), tags=["users"])
+@patch(_ONE, opt=needs(Role.ADMIN, UserNotFound, OwnAccount, ChangedMeanwhile, PreconditionRequired), tags=["users"])
 async def update_user(
     server: NamedDependency[Server],
     realm: NamedDependency[Realm],
@@ -186,7 +193,7 @@ async def update_user(
     return _answer(await realm.transact(update))
 
 
-@post(f"{_ONE}/reset-password", status_code=200, opt=needs(Role.ADMIN), tags=["users"])
+@post(f"{_ONE}/reset-password", status_code=200, opt=needs(Role.ADMIN, UserNotFound, UserInactive), tags=["users"])
 async def reset_password(
     server: NamedDependency[Server],
     realm: NamedDependency[Realm],
@@ -206,7 +213,7 @@ async def reset_password(
     return Success(None)
 
 
-@post(f"{_ONE}/sign-out", status_code=200, opt=needs(Role.ADMIN), tags=["users"])
+@post(f"{_ONE}/sign-out", status_code=200, opt=needs(Role.ADMIN, UserNotFound), tags=["users"])
 async def sign_out_user(
     server: NamedDependency[Server],
     realm: NamedDependency[Realm],
@@ -225,7 +232,7 @@ async def sign_out_user(
     return Success(None)
 
 
-@delete(_ONE, status_code=200, opt=needs(Role.ADMIN), tags=["users"])
+@delete(_ONE, status_code=200, opt=needs(Role.ADMIN, UserNotFound, OwnAccount), tags=["users"])
 async def delete_user(
     server: NamedDependency[Server],
     realm: NamedDependency[Realm],
