@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from backup.content import content, fill
+from forking import COMMAND
 from postgres import Postgres
-from server.operating import COMMAND, Operator, config_with
+from server.operating import Operator, config_with
 from sync_server.backup import BackupError, files
 
 
