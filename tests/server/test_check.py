@@ -38,7 +38,9 @@ BESIDE = "further servers of these realms need the same"
 
 def test_all_is_well(operator: Operator, empty_url: str, post_office: PostOffice) -> None:
     migrations.migrate(empty_url)
-    operator.write({**config_with({"default": empty_url}), "email": mail(post_office)})
+    realm = {"url": empty_url, "registration": "closed"}
+    config = config_with({"default": realm}, bcrypt_rounds=12, host="127.0.0.1")
+    operator.write({**config, "email": mail(post_office)})
     done = operator.run("check")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sync_server import checking, keys, preparing
+from sync_server import checking, keys, precautions, preparing
 from sync_server import config as configuration
 from sync_server.checking import Problem
 from sync_server.commands.options import CONFIG, end_with
@@ -21,8 +21,9 @@ from sync_server.mail import check as mail_check
 def check(path: Path) -> None:
     """See whether the server could run: configuration, every database, mail templates, the SMTP server.
 
-    Says what is wrong and how to mend it, and ends with 1 if anything is. Applies no migration and sends no mail;
-    an embedded PostgreSQL that does not run is started, and stopped again. Safe to run beside a running server.
+    Says what is wrong and how to mend it, and ends with 1 if anything is; what is careless is said, too. Applies no
+    migration and sends no mail; an embedded PostgreSQL that does not run is started, and stopped again. Safe to run
+    beside a running server.
     """
     config = configuration.load(path)
     click.echo(f"{path}: valid")
@@ -32,6 +33,8 @@ def check(path: Path) -> None:
     fingerprint = made.fingerprint if made is not None else None
     if fingerprint is not None:
         click.echo(f"Secrets: their fingerprint is {fingerprint}")
+    for sentence in precautions.advice(config, config.server.host):
+        click.echo(f"Take care: {sentence}")
     problems = [*_check_databases(config, fingerprint), *_check_mail(config)]
     click.echo(f"{len(problems)} problem{'' if len(problems) == 1 else 's'} found" if problems else "All is well")
     end_with(problems)

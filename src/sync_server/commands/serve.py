@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from sync_server import config as configuration
-from sync_server import connection_url, keys, preparing, serving, signals
+from sync_server import connection_url, keys, precautions, preparing, serving, signals
 from sync_server.accounts import first_owner
 from sync_server.accounts.first_owner import FirstOwner
 from sync_server.commands.options import CONFIG, one_line
@@ -116,5 +116,7 @@ def _say_what_is_served(config: Config, address: tuple[str, int], down: Collecti
             click.echo(f"  realms {', '.join(names)} name the same database and share users and rows")
     if advice := keys.advice(config):
         click.echo(f"  {advice}")
+    for sentence in precautions.advice(config, host):
+        click.echo(f"  take care: {sentence}")
     if not config.email.smtp:
         click.echo(f"  no SMTP server is configured: mails are written to {config.data_dir / 'outbox'}")
