@@ -137,7 +137,15 @@ SELECT
     (
         SELECT count(*) FROM sync.pins
         WHERE created <= (extract(epoch FROM now()) * 1000)::bigint - %(pins)s::bigint
-    ) AS pins;
+    ) AS pins,
+    (
+        SELECT count(*) FROM sync.stats
+        WHERE hour <= (extract(epoch FROM now()) * 1000)::bigint - %(stats)s::bigint
+    ) AS stats,
+    (
+        SELECT count(*) FROM sync.activity
+        WHERE day <= (extract(epoch FROM now()) * 1000)::bigint - %(activity)s::bigint
+    ) AS activity;
 
 -- name: prune_kept_aside
 DELETE FROM sync.kept_aside
@@ -175,3 +183,21 @@ WHERE created <= (extract(epoch FROM now()) * 1000)::bigint - %(age)s::bigint AN
     WHERE created <= (extract(epoch FROM now()) * 1000)::bigint - %(age)s::bigint
     LIMIT %(most)s
 );
+
+-- name: prune_stats
+DELETE FROM sync.stats s
+USING (
+    SELECT name, hour FROM sync.stats
+    WHERE hour <= (extract(epoch FROM now()) * 1000)::bigint - %(age)s::bigint
+    LIMIT %(most)s
+) AS old
+WHERE s.name = old.name AND s.hour = old.hour;
+
+-- name: prune_activity
+DELETE FROM sync.activity a
+USING (
+    SELECT client_id, day FROM sync.activity
+    WHERE day <= (extract(epoch FROM now()) * 1000)::bigint - %(age)s::bigint
+    LIMIT %(most)s
+) AS old
+WHERE a.client_id = old.client_id AND a.day = old.day;

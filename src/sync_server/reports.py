@@ -28,7 +28,8 @@ _MOST = 20_000
 """Devices of a realm that a report tells of; further ones wait for the next."""
 _END = 2.0
 """Seconds that the last reports get."""
-_HOURS = {"hour_starts": [n * 3_600_000 for n in range(24)], "hour_bits": [1 << n for n in range(24)]}
+HOURS = {"hour_starts": [n * 3_600_000 for n in range(24)], "hour_bits": [1 << n for n in range(24)]}
+"""A day's hours: when they begin, in ms, and the bits that stand for them."""
 _CALLS = {"login": "login", "pull": "pull", "push": "push", "cancelSync": "cancel"}
 """The calls that tell something of a device, by the first part of their path, and as the status names them."""
 _DONE = 200
@@ -110,7 +111,7 @@ class _OfRealm:
             "active": [client for client, each in self.devices.items() if each.seen is not None],
             "names": list(self.amounts),
             "amounts": list(self.amounts.values()),
-            **_HOURS,
+            **HOURS,
         }
 
 

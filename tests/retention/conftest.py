@@ -22,7 +22,7 @@ __all__ = ["connections", "new_user", "user", "wire"]
 T = TypeVar("T")
 NEVER = 1e12
 KEEP: dict[str, int | None] = dict.fromkeys(
-    ("tombstones", "history", "overridden", "kept_aside", "attempts", "uploads", "pins")
+    ("tombstones", "history", "overridden", "kept_aside", "attempts", "uploads", "pins", "stats", "activity")
 )
 
 

@@ -197,3 +197,16 @@ def test_the_command_prunes_and_says_what_it_removed(user: User, server: Server,
     unknown = command(tmp_path, "prune", "--realm", "nowhere")
     assert unknown.returncode == 1
     assert "no realm nowhere" in unknown.stderr
+
+
+def test_old_sums_and_days_of_devices_go(user: User, prune: Prune) -> None:
+    phone = user.device()
+    for table, columns in (("stats", "(name, hour, amount)"), ("activity", "(hours, day, client_id)")):
+        for at in (5 * DAY, 6_000_000 * DAY):
+            line = (user.email, at, 1) if table == "stats" else (1, at, phone.client_id)
+            user.connection.execute(f"INSERT INTO sync.{table} {columns} VALUES (%s, %s, %s)".encode(), line)
+    assert prune(stats=400 * DAY, activity=90 * DAY) == Counter(stats=1, activity=1)
+    left = "SELECT hour FROM sync.stats WHERE name = %s UNION ALL SELECT day FROM sync.activity WHERE client_id = %s"
+    found = user.connection.execute(left, [user.email, phone.client_id]).fetchall()
+    assert 5 * DAY not in [line["hour"] for line in found]
+    user.connection.execute("DELETE FROM sync.stats WHERE name = %s", [user.email])

@@ -59,3 +59,11 @@ class StillUnstorable(Refusal):
     status = 409
     code = "still_unstorable"
     message = "The change still cannot be stored"
+
+
+class TooLong(Refusal):
+    """The message says how long it may be."""
+
+    status = 422
+    code = "range_too_long"
+    message = "Ask for a shorter time"
