@@ -14,16 +14,15 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 from litestar.types import Message, Scope
 
-from sync_server import answers, keys, observing
-from sync_server.accounts.limits import Limits
+from sync_server import answers, keys
 from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.routes import ROUTES as ACCOUNT_ROUTES
 from sync_server.accounts.routes import LimitsOf
 from sync_server.accounts.tokens import Device, Tokens
 from sync_server.admin.gate import Gate
-from sync_server.bodies import client_id
+from sync_server.callers import Callers
 from sync_server.config import Config
-from sync_server.errors import ClientMismatch, TokenRejected
+from sync_server.direct import Direct
 from sync_server.mail.courier import STOPPING
 from sync_server.mail.mailer import Mailer
 from sync_server.observing.monitoring import Monitoring, Watched
@@ -62,6 +61,7 @@ def create_app(
     server = Server(config, server_keys, mailer, Passwords(config.server.bcrypt_rounds), Tokens(server_keys))
     receiving = Receiving(config.server.max_body, config.server.body_timeout)
     gate = Gate(server, realms)
+    callers = Callers(server, realms, caretaker)
     reports = Reports(realms)
     monitoring = Monitoring(config, realms, server.passwords, watched or Watched())
 
@@ -85,15 +85,15 @@ def create_app(
             await asyncio.wait(background, timeout=STOPPING + 1)  # in vain where a database hangs; it is cut then
             await realms.close()
 
-    return Litestar(
+    application = Litestar(
         route_handlers=[greeting, *ACCOUNT_ROUTES, *SYNC_ROUTES, *MONITORING_ROUTES],
         # each asks for the one before, whether it needs it or not: Litestar starts a task for each of those that could be
         # had at the same time, which takes longer than all that most calls do
         dependencies={
             "server": Provide(lambda: server, sync_to_thread=False, use_cache=True),
-            "realm": Provide(_realm(realms, caretaker), sync_to_thread=False),
-            "device": Provide(_device, sync_to_thread=False),
-            "limits_of": Provide(_limits_of, sync_to_thread=False),
+            "realm": Provide(_realm(callers), sync_to_thread=False),
+            "device": Provide(_device(callers), sync_to_thread=False),
+            "limits_of": Provide(_limits_of(callers), sync_to_thread=False),
             "monitoring": Provide(lambda: monitoring, sync_to_thread=False, use_cache=True),
         },
         middleware=[receiving],
@@ -108,6 +108,8 @@ def create_app(
             {"stop_receiving": stop_receiving, "replace_realms": replace_realms, "admin": gate, "reports": reports}
         ),
     )
+    application.state["direct"] = Direct(application, callers, receiving)
+    return application
 
 
 async def _allow_every_origin(message: Message, scope: Scope) -> None:
@@ -123,35 +125,26 @@ async def _allow_every_origin(message: Message, scope: Scope) -> None:
             headers.setdefault("Access-Control-Allow-Origin", "*")
 
 
-def _realm(realms: Realms, caretaker: Caretaker) -> Callable[..., Realm]:
+def _realm(callers: Callers) -> Callable[..., Realm]:
     def realm(server: NamedDependency[Server], realm_name: FromPath[str]) -> Realm:  # noqa: ARG001 - see `dependencies`
-        found = realms.get(realm_name)
-        observing.present().realm = found.name
-        caretaker.note_use(found)
-        return found
+        return callers.realm(realm_name)
 
     return realm
 
 
-def _device(request: Request[Any, Any, Any], server: NamedDependency[Server], realm: NamedDependency[Realm]) -> Device:
-    """The client that the bearer token names, which the path, where it names one, must agree with."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        raise TokenRejected
-    found = server.tokens.read("access", realm.name, token.strip())
-    in_path = request.path_params.get("client_id")
-    if in_path is not None and client_id(in_path, "path") != found.client_id:
-        raise ClientMismatch
-    observing.present().device = found
-    return found
+def _device(callers: Callers) -> Callable[..., Device]:
+    def device(request: Request[Any, Any, Any], realm: NamedDependency[Realm]) -> Device:
+        authorization = request.headers.get("authorization", "")
+        return callers.device(realm, authorization, request.path_params.get("client_id"))
+
+    return device
 
 
-def _limits_of(
-    request: Request[Any, Any, Any],
-    server: NamedDependency[Server],
-    realm: NamedDependency[Realm],  # noqa: ARG001 - see `dependencies`
-) -> LimitsOf:
-    address = request.client.host if request.client else ""
-    return lambda action, account: Limits(
-        server.keys, action, address=address, account=account, enabled=server.config.rate_limits
-    )
+def _limits_of(callers: Callers) -> Callable[..., LimitsOf]:
+    def limits_of(
+        request: Request[Any, Any, Any],
+        realm: NamedDependency[Realm],  # noqa: ARG001 - see `dependencies`
+    ) -> LimitsOf:
+        return callers.limits_of(request.client.host if request.client else "")
+
+    return limits_of

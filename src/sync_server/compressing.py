@@ -25,9 +25,14 @@ class Compressing(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Called for every request to a route that has this middleware."""
-        if any(name == b"accept-encoding" and b"gzip" in value for name, value in scope["headers"]):
-            send = _Answer(send).send
-        await next_app(scope, receive, send)
+        await next_app(scope, receive, compressing(scope, send))
+
+
+def compressing(scope: Scope, send: Send) -> Send:
+    """A `send` for the request's answer that gzips it if it is worth it and the client takes that."""
+    if any(name == b"accept-encoding" and b"gzip" in value for name, value in scope["headers"]):
+        return _Answer(send).send
+    return send
 
 
 class _Answer:

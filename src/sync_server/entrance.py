@@ -13,6 +13,7 @@ from sync_server.admin import gate
 from sync_server.admin.gate import Gate
 from sync_server.app import create_app
 from sync_server.config import Config
+from sync_server.direct import Direct
 from sync_server.errors import Refusal
 from sync_server.observing import Call, watching
 from sync_server.observing.exposure import Exposure
@@ -42,6 +43,7 @@ class Entrance:
         self._watch = Watch(watched.tally, Lines(config.logs.requests), self._litestar.state["reports"])
         self._exposure = Exposure(config.metrics, watched.port)
         self._admin: Gate = self._litestar.state["admin"]
+        self._direct: Direct = self._litestar.state["direct"]
 
     def replace(self, config: Config, urls: dict[str, str], closed: frozenset[str]) -> None:
         self._litestar.state["replace_realms"](config, urls, closed)
@@ -84,7 +86,7 @@ class Entrance:
     def _application_for(self, scope: Scope) -> ASGIApp:
         if self._exposure.is_own_port(cast("HTTPScope", scope)) and scope["path"] not in PROBES:
             return _nothing
-        return self._admin if gate.is_for(scope["path"]) else self._litestar
+        return self._admin if gate.is_for(scope["path"]) else self._direct
 
 
 async def _nothing(_: Scope, __: Receive, send: Send) -> None:

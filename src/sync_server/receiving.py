@@ -25,6 +25,8 @@ _GZIP = 31
 """What zlib calls the format."""
 _WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
 """Methods. What comes with others is not read."""
+REFUSED = "sync_server.refused"
+"""In the scope of a request that was refused before it came here: what it was refused with."""
 _SMALL = 64 * 1024
 """Inflated bytes above which inflating would hold up the calls of others; it takes a thousandth of that to make them."""
 
@@ -52,6 +54,13 @@ class Receiving(ASGIMiddleware):
         if scope["type"] != ScopeType.HTTP or scope["method"] not in _WITH_BODY:
             await next_app(scope, receive, send)
             return
+        if REFUSED in scope:
+            raise cast("dict[str, Exception]", scope)[REFUSED]
+        body = await self.body(scope, receive)
+        await next_app(_plain(scope), _replay(body, receive), send)
+
+    async def body(self, scope: HTTPScope, receive: Receive) -> bytes:
+        """The body, inflated. Raises Refusal."""
         headers = dict(scope["headers"])
         _check_content_type(headers.get(b"content-type", b"").decode("latin-1"))
         encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
@@ -60,10 +69,10 @@ class Receiving(ASGIMiddleware):
         body = await self._receive(scope, headers.get(b"content-length"), receive)
         if encoding != "identity":
             small = inflate_small(body)
-            body = await asyncio.to_thread(inflate, body, self._max_body) if small is None else small
-        await next_app(_plain(scope), _replay(body, receive), send)
+            return await asyncio.to_thread(inflate, body, self._max_body) if small is None else small
+        return body
 
-    async def _receive(self, scope: Scope, content_length: bytes | None, receive: Receive) -> bytes:
+    async def _receive(self, scope: HTTPScope, content_length: bytes | None, receive: Receive) -> bytes:
         if content_length is not None and content_length.isdigit() and int(content_length) > self._max_body:
             raise self._too_large()
         chunks: list[bytes] = []

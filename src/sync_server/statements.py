@@ -13,12 +13,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import generators
-from psycopg.abc import AdaptContext
-from psycopg.adapt import AdaptersMap, PyFormat, Transformer
+from psycopg.abc import AdaptContext, DumperKey
+from psycopg.adapt import AdaptersMap, Dumper, PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
-from psycopg.types.numeric import Int8BinaryDumper
+from psycopg.types.numeric import Int8BinaryDumper, IntNumericBinaryDumper
 
 T = TypeVar("T")
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)([sb])|%)")
@@ -26,6 +26,7 @@ _FORMATS = {"s": PyFormat.AUTO, "b": PyFormat.BINARY}
 _ONCE = b""
 """In place of a prepared statement's name: it was run once, and is prepared when it comes again."""
 _MOST_PREPARED = 200
+_BEYOND = 2**63
 _DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
 
@@ -124,8 +125,20 @@ class _Context(NamedTuple):
     connection: psycopg.AsyncConnection[Any]
 
 
+class _Bigint(Int8BinaryDumper):
+    """Every integer is a bigint: psycopg takes the smallest type, and each would make a prepared statement of its own.
+
+    What is beyond that, which somebody may well send, is a numeric.
+    """
+
+    def get_key(self, obj: int, format: PyFormat) -> DumperKey:  # noqa: A002, ARG002 - psycopg's
+        return int if -_BEYOND <= obj < _BEYOND else (int, int)
+
+    def upgrade(self, obj: int, format: PyFormat) -> Dumper:  # noqa: A002, ARG002 - psycopg's
+        return self if -_BEYOND <= obj < _BEYOND else IntNumericBinaryDumper(int)
+
+
 def _context(connection: psycopg.AsyncConnection[Any]) -> AdaptContext:
-    """Every integer is a bigint: psycopg takes the smallest type, and each would make a prepared statement of its own."""
     adapters = AdaptersMap(connection.adapters)
-    adapters.register_dumper(int, Int8BinaryDumper)
+    adapters.register_dumper(int, _Bigint)
     return _Context(adapters, connection)

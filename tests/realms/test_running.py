@@ -43,6 +43,13 @@ async def test_whatever_the_size_of_its_numbers_a_statement_is_prepared_once(
     assert await prepared(connection) == (1 if prepare else 0)
 
 
+async def test_numbers_that_no_column_can_hold_are_compared_all_the_same(connection: psycopg.AsyncConnection) -> None:
+    running = Running(connection, prepare=True)
+    compared = Statement("SELECT 5::bigint < %(a)s")
+    for number, less in ((6, True), (2**63, True), (-(2**63), False), (-(10**30), False), (2**63 - 1, True)):
+        assert await running.value(compared, {"a": number}) is less
+
+
 async def test_a_statement_that_fails_leaves_the_connection_as_it_was(connection: psycopg.AsyncConnection) -> None:
     running = Running(connection, prepare=True)
     wrong = Statement("SELECT 1 / %(a)s::bigint AS quotient")

@@ -1,146 +1,40 @@
-"""The sync calls of the wire protocol: pull, push, cancelSync."""
+"""The sync calls of the wire protocol, for Litestar. Most of them do not come this way: see direct.py."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import structlog
 from litestar import Response, post
 from litestar.di import NamedDependency
 from litestar.params import RawBody
-from litestar.response import Stream
 
-from sync_server import observing
 from sync_server.accounts.tokens import Device
-from sync_server.audit import Acting
 from sync_server.compressing import Compressing
-from sync_server.database import Tx
 from sync_server.realms import Realm
 from sync_server.server import Server
-from sync_server.sync import aside, crowd, engine, protocol, uploads
-
-log = structlog.get_logger()
-_JSON = "application/json"
-_LARGE = 2 * engine.PAGE_BYTES
-"""Bytes of a page that has a row of that size, so that a copy would cost more than a piece of the answer of its own."""
-Run = Callable[[Realm, Device, bytes], Awaitable[Response[Any]]]
+from sync_server.sync import calls
 
 
 @post(["/pull/{realm_name:str}", "/pull/{realm_name:str}/{client_id:str}"], status_code=200, middleware=[Compressing()])
 async def pull(
     realm: NamedDependency[Realm], device: NamedDependency[Device], server: NamedDependency[Server], body: RawBody
 ) -> Response[Any]:
-    """Begin a sync: what the device must apply (G2, G6, G7, G9)."""
-    return await _whole_or_part("pull", _pull, realm, device, server, body)
+    """Begin a sync."""
+    return (await calls.pull(realm, device, server, body)).response()
 
 
 @post(["/push/{realm_name:str}", "/push/{realm_name:str}/{client_id:str}"], status_code=200)
 async def push(
     realm: NamedDependency[Realm], device: NamedDependency[Device], server: NamedDependency[Server], body: RawBody
 ) -> Response[Any]:
-    """Store a device's changes; a push that is not partial ends the sync (G1, G4, G5, G10)."""
-    return await _whole_or_part("push", _push, realm, device, server, body)
+    """Store a device's changes."""
+    return (await calls.push(realm, device, server, body)).response()
 
 
 @post("/cancelSync/{realm_name:str}", status_code=200)
-async def cancel_sync(
-    realm: NamedDependency[Realm], device: NamedDependency[Device], body: RawBody
-) -> dict[str, object]:
+async def cancel_sync(realm: NamedDependency[Realm], device: NamedDependency[Device], body: RawBody) -> Response[Any]:
     """End the client's sync under way, if any."""
-    protocol.check_cancel(body, device.client_id)
-    await realm.once(lambda tx: engine.cancel(tx, device))
-    return {"code": 200, "message": "No sync is under way"}
-
-
-async def _whole_or_part(
-    call: uploads.Call, run: Run, realm: Realm, device: Device, server: Server, body: bytes
-) -> Response[Any]:
-    """Run the call that the body is, or that it completes as the last part of an upload."""
-    part = uploads.read_part(body)
-    if part is None:
-        return await run(realm, device, body)
-    most = server.config.server.max_body
-    whole = await realm.transact(lambda tx: uploads.add(tx, device, call, part, most))
-    if whole is None:
-        return Response({"code": 206, "message": "Part received, others are missing"}, status_code=206)
-    return await run(realm, device, whole)
-
-
-async def _pull(realm: Realm, device: Device, body: bytes) -> Response[Any]:
-    request = protocol.decode_pull(body, device.client_id)
-    under_way, first = await _begin(realm, device, request)
-    observing.present().rows_out = first.delivered
-    head = b'{"clientId":"%b","lastSync":%d,"outdatedRowsGuid":[],"data":[' % (
-        str(device.client_id).encode(),
-        under_way.to,
-    )
-    if first.next is None and len(first.lines) < _LARGE:
-        return Response(head + first.lines + b"]}", media_type=_JSON, status_code=200)
-    return Stream(_pages(realm, under_way, head, first), media_type=_JSON, status_code=200)
-
-
-async def _begin(realm: Realm, device: Device, request: protocol.Pull) -> tuple[engine.PullUnderWay, engine.Page]:
-    """Begin the sync, most often in one statement."""
-    most = realm.settings.limits.syncs
-    run = realm.transact if request.last_sync == 0 else realm.once
-    begun = await run(lambda tx: engine.begin_pull_at_once(tx, device, request, most))
-    if begun is not None:
-        return begun
-    await crowd.check(realm, device)
-    return await realm.transact(lambda tx: engine.begin_pull(tx, device, request))
-
-
-async def _pages(realm: Realm, under_way: engine.PullUnderWay, head: bytes, page: engine.Page) -> AsyncIterator[bytes]:
-    """The answer, page by page. Each is read when the device has taken the one before, in a transaction of its own: a slow
-    phone holds no connection and no snapshot.
-    """
-    separator = head
-    while True:
-        if len(page.lines) >= _LARGE:
-            yield separator
-            yield page.lines
-        elif page.lines:  # a page may have nothing that the device must apply
-            yield separator + page.lines
-        separator = b"," if page.lines else separator
-        if page.next is None:
-            break
-        page = await realm.transact(_page_after(under_way, page.next))
-        observing.present().rows_out += page.delivered
-    yield (head if separator is head else b"") + b"]}"
-
-
-def _page_after(under_way: engine.PullUnderWay, after: tuple[int, int]) -> Callable[[Tx], Awaitable[engine.Page]]:
-    return lambda tx: engine.next_page(tx, under_way, after)
-
-
-async def _push(realm: Realm, device: Device, body: bytes) -> Response[Any]:
-    limits = realm.settings.limits
-    audited = _origin() if realm.settings.history == "full" else None
-    request = protocol.decode_push(body, device.client_id, limits)
-    pushed = await realm.once(lambda tx: engine.push_at_once(tx, device, request, audited))
-    if pushed is None:
-        share = limits.kept_aside
-        pushed = await realm.transact(lambda tx: engine.push(tx, device, request, audited, share=share))
-    _note(request, pushed)
-    if request.unstorable:
-        kept = aside.summary(request.unstorable)
-        log.warning("kept_aside", realm=realm.name, client=str(device.client_id), changes=kept)
-    return Response(protocol.Pushed(pushed.cursor), status_code=200)
-
-
-def _origin() -> Acting:
-    call = observing.present()
-    return Acting(address=call.address, request_id=call.request_id, via="wire")
-
-
-def _note(request: protocol.Push, pushed: engine.Pushed) -> None:
-    call = observing.present()
-    call.rows_in = len(request.changes)
-    call.aside = len(request.unstorable)
-    call.conflicts = pushed.conflicts
-    call.synced = pushed.cursor is not None
-    call.took = pushed.took
+    return (await calls.cancel_sync(realm, device, body)).response()
 
 
 ROUTES = [pull, push, cancel_sync]
