@@ -99,7 +99,7 @@ def _begin(connection: Connection, transaction: ExitStack) -> None:
 
 
 def _insert(schema: str, table: str, columns: Sequence[Column]) -> sql.Composed:
-    arrays = [sql.SQL("%s::{}[]").format(sql.SQL(column.type)) for column in columns]
+    arrays = [sql.SQL("%b::{}[]").format(sql.SQL(column.type)) for column in columns]
     names = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
     return sql.SQL("INSERT INTO {} ({}) SELECT * FROM unnest({})").format(
         sql.Identifier(schema, table), names, sql.SQL(", ").join(arrays)
