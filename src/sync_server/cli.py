@@ -21,6 +21,7 @@ _COMMANDS = {
     "adopt": ("adopt:adopt", "Take over the data of a sync_server_ts."),
     "realm": ("realm:realm", "List realms, add one to the configuration, check it, drop it."),
     "user": ("user:user", "List, make, change and remove the users of a realm."),
+    "device": ("device:device", "List the devices of a realm's users, and what troubles them; remove one."),
     "owner": ("owner:owner", "Make somebody who may do everything in all realms."),
     "backup": ("backup:backup", "Write a realm into a file, while devices sync; or verify such a file."),
     "restore": ("backup:restore", "Restore such a file into an empty realm."),

@@ -12,7 +12,11 @@ import pytest
 from backup.content import ignore
 from conftest import start_server
 from postgres import Postgres
+from retention.conftest import run
 from sync_server import backup
+from sync_server.audit import verifying
+from sync_server.audit.verifying import Verified
+from sync_server.realms import Realm as ServedRealm
 from users import User, look_into
 from wire import Wire
 
@@ -38,11 +42,19 @@ class Realm:
             connection.execute("DROP SCHEMA sync CASCADE")
         backup.restore("sync", self.dsn, io.BytesIO(data), ignore)
 
+    def audited(self) -> list[Verified]:
+        """What there is to say about the audit log."""
+
+        async def look(found: ServedRealm) -> list[Verified]:
+            return [chain async for chain in verifying.verify(found)]
+
+        return run(self.dsn, look)
+
 
 @pytest.fixture(scope="package")
 def realm(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
     dsn = postgres.create_database(f"restored_{uuid4().hex[:8]}")
-    config = {"server": {"bcrypt_rounds": 4}, "db": {"realms": {"main": dsn}}}
+    config = {"server": {"bcrypt_rounds": 4}, "db": {"realms": {"main": {"url": dsn, "history": "full"}}}}
     process = start_server(tmp_path_factory.mktemp("restored"), config, environment={"RATE_LIMIT_DISABLE": "1"})
     wire = Wire(process.url)
     found = Realm(dsn, wire)

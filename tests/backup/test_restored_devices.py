@@ -191,6 +191,19 @@ def test_no_tombstone_is_pruned_before_every_device_was_sent_it_again(
     assert user.prune_tombstones(user.clock) == 1
 
 
+def test_the_audit_log_is_whole_and_goes_on(realm: Realm, devices: tuple[Device, Device, Device]) -> None:
+    phone, tablet, _ = devices
+    data = realm.back_up()
+    write(phone, "edited", "today")
+    phone.sync()
+    realm.put_back(data)
+    write(tablet, "edited", "tomorrow")
+    sync_all(tablet, phone)
+    chains = realm.audited()
+    assert sum(chain.lines for chain in chains) >= 2
+    assert not [finding for chain in chains for finding in chain.findings]
+
+
 class RestoredGame(Game):
     """A game in which the server is put back to backups, too: the model follows."""
 
