@@ -18,6 +18,8 @@ REFRESH_SECONDS = 90 * 86_400
 _ALGORITHM = "HS256"
 _MOST_KNOWN = 4096
 """Of each kind: 4 MiB."""
+_BITS = 63
+"""Of a number in the database, without its sign."""
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -119,6 +121,8 @@ class Tokens:
                 sync_number=int(claims["n"]),
                 token_id=str(claims["jti"]),
             )
+            if any(number.bit_length() > _BITS for number in (device.epoch, device.session, device.sync_number)):
+                raise TokenRejected  # the database knows no such numbers
         except (jwt.PyJWTError, KeyError, ValueError, TypeError) as exc:
             raise TokenRejected from exc
         self._known[kind].note(token, device, float(claims["exp"]))
