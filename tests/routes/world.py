@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from psycopg import sql
@@ -47,8 +48,11 @@ class World:
         return [*user, *devices, self.stranger.state.email, "title of the row"]
 
 
+@cache
 def _digests(connection: Connection) -> sql.Composed:
-    """One statement for all tables; each is told by its first column of these whose row it is."""
+    """One statement for all tables; each is told by its first column of these whose row it is. Which columns there are
+    is looked up once: it takes longer than all that they hold.
+    """
     columns = """
         SELECT table_name AS name, array_agg(column_name::text) AS columns FROM information_schema.columns
         WHERE table_schema = 'sync' AND table_name NOT IN ('mails', 'stats', 'device_status') GROUP BY table_name"""
