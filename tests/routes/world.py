@@ -55,7 +55,8 @@ def _digests(connection: Connection) -> sql.Composed:
     """
     columns = """
         SELECT table_name AS name, array_agg(column_name::text) AS columns FROM information_schema.columns
-        WHERE table_schema = 'sync' AND table_name NOT IN ('mails', 'stats', 'device_status', 'activity') GROUP BY table_name"""
+        WHERE table_schema = 'sync' AND table_name NOT IN ('mails', 'stats', 'device_status', 'activity')
+        GROUP BY table_name"""
     found = connection.execute(columns).fetchall()
     assert len(found) >= 8
     return sql.SQL(" UNION ALL ").join(_digest(table["name"], table["columns"]) for table in found)
