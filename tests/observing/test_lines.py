@@ -15,11 +15,13 @@ from uuid import uuid4
 
 import pytest
 
+from admin.people import make
 from observing.conftest import Line
 from routes.calls import CALLS, Http, bearer
+from sync_server.accounts.roles import Role
 from sync_server.observing.calls import Call
 from sync_server.observing.lines import Lines
-from users import User, change
+from users import Connection, User, change
 
 
 def test_an_id_of_the_request_is_taken_and_given_back(http: Http, line_of: Callable[[str], Line]) -> None:
@@ -93,6 +95,35 @@ def test_answers_are_not_to_be_kept_nor_guessed_at(http: Http) -> None:
     for answer in (http.client.get("/"), http.post("/pull/main", {}), http.client.get("/nothing")):
         assert answer.headers.get_list("X-Content-Type-Options") == ["nosniff"]
         assert answer.headers.get_list("Cache-Control") == ["no-store"]
+
+
+def test_pages_are_told_to_show_nothing_of_others_and_in_no_frame(http: Http) -> None:
+    for path in ("/api/v1/auth/me", "/api-docs", "/api/nothing"):
+        headers = http.client.get(path, follow_redirects=True).headers
+        assert headers.get_list("X-Frame-Options") == ["DENY"], path
+        assert headers.get_list("Referrer-Policy") == ["no-referrer"]
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert ("script-src" in headers["Content-Security-Policy"]) == path.startswith("/api-docs")
+        assert "Strict-Transport-Security" not in headers, "nobody trustworthy said that it is TLS"
+        assert "Access-Control-Allow-Origin" not in headers
+
+
+def test_who_calls_the_admin_api_is_in_the_line(
+    http: Http, line_of: Callable[[str], Line], connections: dict[str, Connection]
+) -> None:
+    person = make(http.client, connections["main"], "main", Role.VIEWER).signed_in()
+    answer = http.client.get("/api/v1/auth/me", headers={"Authorization": f"Bearer {person.token}"})
+    line = line_of(answer.headers["X-Request-ID"])
+    assert (line["route"], line["status"], line["realm"], line["user"]) == (
+        "/api/v1/auth/me",
+        200,
+        "main",
+        str(person.id),
+    )
+    refused = http.client.get("/api/v1/auth/me")
+    line = line_of(refused.headers["X-Request-ID"])
+    assert (line["error"], line.get("user")) == ("unauthenticated", None)
 
 
 WRITING = """

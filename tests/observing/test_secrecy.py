@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import re
 import uuid
 
 from accounts.outbox import Outbox
+from admin.people import make
 from conftest import Server
 from observing.conftest import lines_in
 from routes.calls import Http, chunk
 from server.operating import wait_for
-from users import User, change
+from sync_server.accounts.roles import Role
+from users import Connection, User, change
 
 PLANTED = "planted-7d1f"
 """In the local part of addresses, in passwords, names, rows, keys, paths, tokens."""
@@ -113,6 +116,40 @@ def test_nor_what_a_user_really_has(server: Server, http: Http, user: User) -> N
     assert user.email not in log
     assert f'"{pin}"' not in log
     assert " " + pin not in log
+
+
+def test_nor_what_is_sent_to_the_admin_api(server: Server, http: Http, connections: dict[str, Connection]) -> None:
+    """Every call that its description lists, with something planted in each field of path, query and body."""
+    person = make(http.client, connections["main"], "main", Role.ADMIN).signed_in()
+    document = http.client.get("/api-docs/openapi.json").json()
+    operations = [
+        (method, path, operation)
+        for path, methods in document["paths"].items()
+        if path.startswith("/api/")
+        for method, operation in methods.items()
+        if isinstance(operation, dict) and "responses" in operation
+    ]
+    assert len(operations) > 15
+    schemas = document["components"]["schemas"].values()
+    words = {name: planted(name) for schema in schemas for name in schema.get("properties", ())}
+    last = ""
+    for method, path, operation in sorted(operations, key=lambda one: "logout" in one[1]):
+        parameters = [each for each in operation.get("parameters", ()) if "name" in each]
+        query = {each["name"]: planted("query") for each in parameters if each["in"] == "query"}
+        for realm, token in (("main", person.token), (planted("realm"), person.token), ("main", planted("token"))):
+            where = re.sub(r"\{[^}]*\}", planted("path"), re.sub(r"\{realm[^}]*\}", realm, path))
+            headers = {name: planted(name) for name in ("Idempotency-Key", "If-Match", "User-Agent")}
+            headers["Authorization"] = f"Bearer {token}"
+            for sent in ({}, query):
+                body = None if method in {"get", "head"} else words
+                answer = http.client.request(method.upper(), where, params=sent, json=body, headers=headers)
+                assert answer.status_code < 500, f"{method} {where}: {answer.text}"
+                last = answer.headers["X-Request-ID"]
+    log = _log_with(server, last)
+    assert PLANTED not in log
+    assert person.email not in log
+    assert person.token
+    assert person.token not in log
 
 
 def _log_with(server: Server, request_id: str) -> str:

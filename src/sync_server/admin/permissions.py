@@ -52,6 +52,8 @@ class Guard:
         if needed is None:
             return
         admin = await self._admin(connection)
+        call = observing.present()
+        call.user, call.realm = admin.user_id, admin.realm
         if not admin.role.covers(needed):
             raise Forbidden(needed=str(needed))
         name = connection.path_params.get("realm_name")
@@ -59,7 +61,7 @@ class Guard:
             if not admin.is_owner and name.lower() != admin.realm:
                 raise Forbidden("You have a role in your own realm only")
             connection.state.realm = realm = self._realms.named(name)
-            observing.present().realm = realm.name
+            call.realm = realm.name
         connection.state.admin = admin
 
     async def _admin(self, connection: Connection) -> Admin:

@@ -43,6 +43,7 @@ class Call:
         "status",
         "synced",
         "took",
+        "user",
     )
 
     def __init__(self, request_id: str | None, method: str = "", address: str | None = None) -> None:
@@ -54,6 +55,8 @@ class Call:
         self.realm: str | None = None
         self.device: Device | None = None
         """Who calls, as far as it is proved."""
+        self.user: UUID | None = None
+        """Who calls the admin API."""
         self.claimed: UUID | None = None
         """The client that somebody said to be who did not prove it."""
         self.status = 0

@@ -71,7 +71,7 @@ def line_of(call: Call, route: str | None, seconds: float) -> Line:
         call.status,
         round(seconds * 1000, 2),
         call.realm,
-        None if device is None else device.user_id,
+        call.user if device is None else device.user_id,
         None if device is None else device.client_id,
         call.rows_in,
         call.rows_out,
