@@ -5,23 +5,30 @@ VALUES (%(chain_id)s, 1, '')
 ON CONFLICT (chain_id) DO UPDATE SET number = c.number + 1
 RETURNING c.number, c.hash, (extract(epoch FROM now()) * 1000)::bigint AS at;
 
--- name: end_audit_line
+-- name: add_audit_line
 WITH line AS (
     INSERT INTO sync.audit_lines
-        (chain_id, number, bucket, at, action, entity, entity_id, user_id, realm, role, client_id, via, request_id,
-        content_digest, address_digest, hash)
-    VALUES (%(chain_id)s, %(number)s, %(bucket)s, %(at)s, %(action)s, %(entity)s, %(entity_id)s, %(user_id)s, %(realm)s,
-        %(role)s, %(client_id)s, %(via)s, %(request_id)s, %(content_digest)s, %(address_digest)s, %(hash)s)
-    RETURNING 1
-),
-details AS (
-    INSERT INTO sync.audit_details
-        (chain_id, number, subject_id, user_id, content, content_salt, address, address_salt)
-    VALUES (%(chain_id)s, %(number)s, %(subject_id)s, %(user_id)s, %(content)s, %(content_salt)s, %(address)s,
-        %(address_salt)s)
+        (chain_id, number, bucket, at, action, entity, entity_id, stamp, changes, user_id, realm, role, client_id, via,
+        request_id, content_digest, address_digest, hash)
+    VALUES (%(chain_id)s, %(number)s, %(bucket)s, %(at)s, %(action)s, %(entity)s, %(entity_id)s, %(stamp)s, %(changes)s,
+        %(user_id)s, %(realm)s, %(role)s, %(client_id)s, %(via)s, %(request_id)s, %(content_digest)s, %(address_digest)s,
+        %(hash)s)
     RETURNING 1
 )
+INSERT INTO sync.audit_details (chain_id, number, subject_id, user_id, content, content_salt, address, address_salt)
+VALUES (%(chain_id)s, %(number)s, %(subject_id)s, %(user_id)s, %(content)s, %(content_salt)s, %(address)s, %(address_salt)s);
+
+-- name: end_audit_line
 UPDATE sync.audit_chains SET hash = %(hash)s WHERE chain_id = %(chain_id)s;
+
+-- name: begin_space_line
+-- The space is locked.
+SELECT audit_number + 1 AS number, audit_hash AS hash, (extract(epoch FROM now()) * 1000)::bigint AS at
+FROM sync.spaces
+WHERE id = %(chain_id)s;
+
+-- name: end_space_line
+UPDATE sync.spaces SET audit_number = %(number)s, audit_hash = %(hash)s WHERE id = %(chain_id)s;
 
 -- name: push_changes_audited
 -- Where the realm says "history": "full": what was replaced is noted, and a line of the space's chain covers the changes. The lock
@@ -138,7 +145,7 @@ SELECT h.stamp, h.ordinal,
         coalesce(octet_length(h.old_data)::text || ':', '-'), h.old_data, ' '
     ), 'UTF8'))::bytea, 'hex') END AS digest
 FROM sync.history h
-LEFT JOIN unnest(%(stamps)s::bigint[], %(salts)s::text[]) AS covered (stamp, salt) ON covered.stamp = h.stamp
+LEFT JOIN unnest(%(stamps)b::bigint[], %(salts)b::text[]) AS covered (stamp, salt) ON covered.stamp = h.stamp
 WHERE h.space_id = %(space_id)s AND h.stamp > %(after)s AND h.stamp <= %(up_to)s
 ORDER BY h.stamp, h.ordinal;
 
@@ -180,7 +187,7 @@ LIMIT %(rows)s;
 -- The last ones first, behind a place. Of each sixteenth of the lines an index has the order.
 WITH found AS (
     SELECT l.*
-    FROM unnest(%(buckets)s::int4[]) AS b (bucket)
+    FROM unnest(%(buckets)b::int4[]) AS b (bucket)
     CROSS JOIN LATERAL (
         SELECT *
         FROM sync.audit_lines
@@ -242,7 +249,7 @@ SELECT * FROM found;
 -- asked for: no index leads from a row to its history, which every push would have to write.
 WITH found AS (
     SELECT l.*
-    FROM unnest(%(buckets)s::int4[]) AS b (bucket)
+    FROM unnest(%(buckets)b::int4[]) AS b (bucket)
     CROSS JOIN LATERAL (
         SELECT a.chain_id, a.number, a.at, a.user_id, a.client_id, a.request_id, h.stamp, h.ordinal, h.operation, h.tablename,
             h.rowguid, h.client_date, h.row_data, h.old_stamp, h.old_ordinal, h.old_data

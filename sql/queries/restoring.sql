@@ -51,10 +51,12 @@ put AS (
 ),
 recorded AS (
     INSERT INTO sync.history
-        (space_id, stamp, ordinal, user_id, client_id, tablename, rowguid, operation, client_date, row_data)
+        (space_id, stamp, ordinal, user_id, client_id, tablename, rowguid, operation, client_date, row_data, old_stamp,
+        old_ordinal)
     SELECT %(space_id)s, turn.stamp, 0, %(by)s, %(operator)s, %(tablename)s, %(rowguid)s, %(operation)s, turn.stamp,
-        CASE WHEN %(full_history)s THEN %(row_data)s::text END
+        CASE WHEN %(full_history)s THEN %(row_data)s::text END, stored.stamp, stored.ordinal
     FROM turn
+    LEFT JOIN stored ON true
     RETURNING 1
 ),
 moved AS (

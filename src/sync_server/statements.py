@@ -18,7 +18,7 @@ from psycopg.adapt import AdaptersMap, Dumper, PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
-from psycopg.types.numeric import Int8BinaryDumper, IntNumericBinaryDumper
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, IntNumericBinaryDumper
 
 T = TypeVar("T")
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)([sb])|%)")
@@ -140,5 +140,7 @@ class _Bigint(Int8BinaryDumper):
 
 def _context(connection: psycopg.AsyncConnection[Any]) -> AdaptContext:
     adapters = AdaptersMap(connection.adapters)
-    adapters.register_dumper(int, _Bigint)
+    # in arrays, which go as text: else the type of the first one that the connection gets is that of all later ones
+    adapters.register_dumper(int, Int8Dumper)
+    adapters.register_dumper(int, _Bigint)  # the later one is preferred
     return _Context(adapters, connection)

@@ -43,7 +43,10 @@ class Database:
         """Run a function of the domain in a transaction of its own."""
 
         async def run() -> T:
-            async with await psycopg.AsyncConnection.connect(self.url) as connection:
+            async with (
+                await psycopg.AsyncConnection.connect(self.url, autocommit=True) as connection,
+                connection.transaction(),
+            ):
                 return await work(Tx(connection, self.schema))
 
         return asyncio.run(run())
@@ -84,7 +87,8 @@ def audited(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
     process = start_server(tmp_path_factory.mktemp("audited"), config, environment={"RATE_LIMIT_DISABLE": "1"})
     yield process
     assert process.stop() == 0
-    assert '"fault"' not in process.log
+    faults = [line for line in process.log.splitlines() if '"fault"' in line]
+    assert not faults, f"the server made mistakes: {faults[:3]}"
 
 
 @pytest.fixture(scope="session")

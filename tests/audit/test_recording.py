@@ -82,7 +82,10 @@ def test_what_is_undone_leaves_no_line_and_no_gap(fresh: Database) -> None:
 
 def test_lines_of_the_same_moment_follow_one_another(fresh: Database) -> None:
     async def one() -> None:
-        async with await psycopg.AsyncConnection.connect(fresh.url) as connection:
+        async with (
+            await psycopg.AsyncConnection.connect(fresh.url, autocommit=True) as connection,
+            connection.transaction(),
+        ):
             tx = Tx(connection, "sync")
             await record(tx, ADMIN, action="user.update", entity="user", entity_id=uuid4())
             await asyncio.sleep(0.01)

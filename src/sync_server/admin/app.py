@@ -13,7 +13,7 @@ from sync_server.admin import description, errors, queries
 from sync_server.admin.dependencies import provided
 from sync_server.admin.description import Description
 from sync_server.admin.permissions import Guard
-from sync_server.admin.resources import api_docs, auth, clients, overridden, rows, stats, users
+from sync_server.admin.resources import api_docs, audit_logs, auth, clients, overridden, rows, stats, users
 from sync_server.admin.resources import realms as realms_resource
 from sync_server.admin.tokens import AdminTokens
 from sync_server.realms import Realms
@@ -21,7 +21,7 @@ from sync_server.receiving import Receiving
 from sync_server.server import Server
 
 PATH = "/api/v1"
-RESOURCES = [auth, realms_resource, users, clients, rows, overridden, stats]
+RESOURCES = [auth, realms_resource, users, clients, rows, overridden, audit_logs, stats]
 
 
 class Made(NamedTuple):

@@ -59,7 +59,7 @@ async def records(realm: Realm, wanted: Wanted) -> AsyncIterator[dict[str, Any]]
     async for entry in listing.every(realm, wanted):
         head = _head(entry)
         if entry.stamp is None:
-            yield {**head, **_values(entry)}
+            yield {**head, **values(entry)}
             continue
         found = False
         async for change in listing.of_push(realm, entry):
@@ -95,7 +95,8 @@ class _Content(msgspec.Struct):
     new: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"null"))
 
 
-def _values(entry: Entry) -> dict[str, Any]:
+def values(entry: Entry) -> dict[str, str | None]:
+    """What a line of an admin has changed: `old` and `new`, JSON, None where there is none."""
     content = msgspec.json.decode(entry.content, type=_Content) if entry.content is not None else _Content()
     return {"old": _text(content.old), "new": _text(content.new)}
 
@@ -116,8 +117,8 @@ def _change(change: PushedChange) -> dict[str, Any]:
 
 
 def _json(record: dict[str, Any]) -> bytes:
-    values = {name: None if record[name] is None else msgspec.Raw(record[name].encode()) for name in ("old", "new")}
-    return msgspec.json.encode({name: values.get(name, record[name]) for name in COLUMNS}) + b"\n"
+    raw = {name: None if record[name] is None else msgspec.Raw(record[name].encode()) for name in ("old", "new")}
+    return msgspec.json.encode({name: raw.get(name, record[name]) for name in COLUMNS}) + b"\n"
 
 
 def _csv(record: dict[str, Any]) -> bytes:

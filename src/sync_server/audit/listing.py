@@ -93,7 +93,7 @@ class RowChange(NamedTuple):
     at: int
     user_id: UUID
     email: str | None
-    client_id: UUID
+    client_id: UUID | None
     address: str | None
     request_id: str | None
     operation: str

@@ -12,11 +12,14 @@ from sync_server.stored.versions import OPERATOR, RowKey, Version
 
 
 class Restored(NamedTuple):
-    """The row's stamp afterwards (None: nothing is stored), and what was replaced; `changed`: whether anything was."""
+    """The row's stamp afterwards (None: nothing is stored), and what was replaced; `changed`: whether anything was; `full`:
+    whether the history has the data now, which the audit log is to cover.
+    """
 
     stamp: int | None
     before: Version | None
     changed: bool
+    full: bool = False
 
 
 async def restore(
@@ -59,4 +62,4 @@ async def put(
     operation = "D" if row_data is None else "U" if live else "I"
     content = {"operation": operation, "row_data": row_data, "full_history": full_history}
     stamp = await tx.value("restore_version", {**row._asdict(), **content, "by": by, "operator": OPERATOR})
-    return Restored(stamp, stored, changed=True)
+    return Restored(stamp, stored, changed=True, full=full_history)

@@ -215,6 +215,8 @@ async def note(
     old = {**names, **_audited(restored.before)}
     new = {**names, "stamp": restored.stamp, "data": _cut(row_data), **told}
     subject = None if of is None else of.user_id
+    if restored.full and restored.stamp is not None:
+        await audit.seal(tx, acting, row.space_id, restored.stamp, action="rows.restore", subject=subject)
     await audit.record(tx, acting, action=action, entity="row", entity_id=row.id, old=old, new=new, subject=subject)
 
 
