@@ -13,7 +13,7 @@ from sync_server.database import Tx
 from sync_server.errors import TooManyAttempts
 from sync_server.keys import Keys
 
-Action = Literal["login", "register", "refresh", "forgotten", "change"]
+Action = Literal["login", "register", "refresh", "forgotten", "change", "code"]
 _QUARTER = 15 * 60_000
 _HOUR = 60 * 60_000
 _DAY = 24 * _HOUR
@@ -39,8 +39,11 @@ _PER_ACCOUNT: dict[Action, _Limit] = {
     "login": _Limit(100, _QUARTER),
     "forgotten": _Limit(6, _HOUR),
     "change": _Limit(50, _DAY),  # PINs: a year of guessing finds one of a million with 2 %
+    "code": _Limit(
+        50, _DAY
+    ),  # of a second factor, by somebody who has the password: 5 %, as three of a million are right
 }
-_PER_BOTH: dict[Action, _Limit] = {"login": _Limit(20, _QUARTER)}
+_PER_BOTH: dict[Action, _Limit] = {"login": _Limit(20, _QUARTER), "code": _Limit(10, _QUARTER)}
 
 
 class _Count(NamedTuple):

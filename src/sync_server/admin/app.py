@@ -13,7 +13,17 @@ from sync_server.admin import description, errors, queries
 from sync_server.admin.dependencies import provided
 from sync_server.admin.description import Description
 from sync_server.admin.permissions import Guard
-from sync_server.admin.resources import api_docs, audit_logs, auth, clients, overridden, rows, stats, users
+from sync_server.admin.resources import (
+    api_docs,
+    audit_logs,
+    auth,
+    clients,
+    overridden,
+    rows,
+    second_factor,
+    stats,
+    users,
+)
 from sync_server.admin.resources import realms as realms_resource
 from sync_server.admin.tokens import AdminTokens
 from sync_server.realms import Realms
@@ -21,7 +31,7 @@ from sync_server.receiving import Receiving
 from sync_server.server import Server
 
 PATH = "/api/v1"
-RESOURCES = [auth, realms_resource, users, clients, rows, overridden, audit_logs, stats]
+RESOURCES = [auth, second_factor, realms_resource, users, clients, rows, overridden, audit_logs, stats]
 
 
 class Made(NamedTuple):
@@ -50,7 +60,7 @@ def _create(
     routes = [route for resource in RESOURCES for route in resource.ROUTES]
     return Litestar(
         route_handlers=[Router(PATH, route_handlers=routes), *api_docs.ROUTES],
-        guards=[Guard(config, realms, tokens), queries.are_known],
+        guards=[Guard(server, realms, tokens), queries.are_known],
         dependencies={
             **provided(server, realms, tokens),
             "description": Provide(lambda: described, sync_to_thread=False),

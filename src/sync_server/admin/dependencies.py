@@ -32,6 +32,7 @@ def provided(server: Server, realms: Realms, tokens: AdminTokens) -> dict[str, P
     found: dict[str, Callable[..., Any]] = {
         "admin": admin,
         "acting": acting,
+        "address": address,
         "realm": realm,
         "limits_of": limits_of,
         "paging": paging,
@@ -54,9 +55,14 @@ def acting(request: Request[Any, Any, Any], admin: NamedDependency[Admin]) -> Ac
         user_id=admin.user_id,
         realm=admin.realm,
         role=str(admin.role),
-        address=request.client.host if request.client else None,
+        address=address(request),
         request_id=observing.request_id(),
     )
+
+
+def address(request: Request[Any, Any, Any]) -> str | None:
+    """Where the call comes from."""
+    return request.client.host if request.client else None
 
 
 def realm(request: Request[Any, Any, Any]) -> Realm:

@@ -49,6 +49,32 @@ class SignInRejected(ApiError):
     message = "Wrong email or password, or an account without access"
 
 
+class CodeNeeded(ApiError):
+    status = 401
+    code = "code_needed"
+    message = "The password is right; a code of the authenticator app is needed, too"
+
+
+class CodeRejected(ApiError):
+    status = 403
+    code = "code_rejected"
+    message = "The code is wrong, or has been used"
+
+
+class CsrfRejected(ApiError):
+    """A call with cookies alone may be another page's."""
+
+    status = 403
+    code = "csrf_rejected"
+    message = "The header X-CSRF-Token is missing or wrong"
+
+
+class SecondFactorOn(ApiError):
+    status = 409
+    code = "second_factor_on"
+    message = "There is a second factor already; remove it first"
+
+
 class Forbidden(ApiError):
     status = 403
     code = "forbidden"

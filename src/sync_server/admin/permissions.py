@@ -11,13 +11,13 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from sync_server import observing
 from sync_server.accounts.roles import Role
-from sync_server.admin import sessions
+from sync_server.admin import cookies, sessions
 from sync_server.admin.errors import Forbidden, Unauthenticated
 from sync_server.admin.sessions import Admin
-from sync_server.admin.tokens import AdminTokens
-from sync_server.config import Config
+from sync_server.admin.tokens import AdminTokens, Session
 from sync_server.errors import Refusal, UnknownRealm
 from sync_server.realms import Realms
+from sync_server.server import Server
 
 _NEEDS, _REFUSES = "needs", "refuses"
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -39,8 +39,9 @@ def anybody(*refuses: type[Refusal]) -> dict[str, Any]:
 class Guard:
     """Puts `admin`, and `realm` where the path names one, into the state of a request whose sender may make it."""
 
-    def __init__(self, config: Config, realms: Realms, tokens: AdminTokens) -> None:
-        self._config = config
+    def __init__(self, server: Server, realms: Realms, tokens: AdminTokens) -> None:
+        self._config = server.config
+        self._keys = server.keys
         self._realms = realms
         self._tokens = tokens
 
@@ -65,15 +66,23 @@ class Guard:
         connection.state.admin = admin
 
     async def _admin(self, connection: Connection) -> Admin:
-        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthenticated
-        session = self._tokens.read("access", token.strip())
+        session = self._session(connection)
         try:
             realm = self._realms.named(session.realm)
         except UnknownRealm:
             raise Unauthenticated from None
         return await sessions.present(realm, session, self._config.owners_realm)
+
+    def _session(self, connection: Connection) -> Session:
+        """Of the bearer token; else of the cookie, where it was no other page that made the browser call."""
+        if authorization := connection.headers.get("authorization"):
+            scheme, _, token = authorization.partition(" ")
+            if scheme.lower() != "bearer":
+                raise Unauthenticated
+            return self._tokens.read("access", token.strip())
+        session = self._tokens.read("access", connection.cookies.get(cookies.ACCESS, ""))
+        cookies.check(self._keys, session.session_id, connection.scope["method"], connection.headers)  # type: ignore[typeddict-item]
+        return session
 
 
 def table(app: Litestar) -> dict[tuple[str, str], Role | None]:

@@ -7,16 +7,21 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from sync_server import audit
 from sync_server.accounts import guessing, protocol
 from sync_server.accounts.limits import Limits
-from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.roles import Role
 from sync_server.accounts.tokens import new_id
-from sync_server.admin.errors import SignInRejected, Unauthenticated
+from sync_server.admin import totp
+from sync_server.admin.errors import CodeNeeded, SignInRejected, Unauthenticated
 from sync_server.admin.tokens import REFRESH_SECONDS, Session
+from sync_server.audit import Acting
 from sync_server.bodies import storable
 from sync_server.database import Tx
+from sync_server.keys import Keys
+from sync_server.observing import request_id
 from sync_server.realms import Realm
+from sync_server.server import Server
 
 _LIFETIME = {"lifetime": REFRESH_SECONDS * 1000}
 
@@ -58,30 +63,53 @@ class _Refresh(NamedTuple):
     refresh_previous: str | None
 
 
-async def sign_in(realm: Realm, passwords: Passwords, limits: Limits, email: str, password: str) -> Session:
-    """Begin a session. Raises SignInRejected, whatever is wrong and as slowly; TooManyAttempts.
+class Credentials(NamedTuple):
+    email: str
+    password: str
+    code: str | None = None
+    """Of the second factor."""
 
-    Wrong passwords count together with those of devices.
+
+async def sign_in(
+    realm: Realm, server: Server, limits: Limits, of_codes: Limits, given: Credentials, address: str | None
+) -> Session:
+    """Begin a session. Raises SignInRejected, whatever is wrong and as slowly; CodeNeeded; TooManyAttempts.
+
+    Wrong passwords count together with those of devices; `of_codes`: the limits on wrong codes.
     """
     await realm.read(limits.check)
-    key = {"email_key": protocol.email_key(storable(email, "$.email"))}
+    key = {"email_key": protocol.email_key(storable(given.email, "$.email"))}
     found = await realm.read(lambda tx: tx.one(_Found, "find_admin", key))
     may = found is not None and found.active and Role.of(found.role).covers(Role.VIEWER)
     stored = found.password_hash if found is not None and may else None
-    right = await guessing.is_right(realm, passwords, limits, email, password, stored)
+    right = await guessing.is_right(realm, server.passwords, limits, given.email, given.password, stored)
     if not right or found is None:
         raise SignInRejected
     session = Session(realm.name, found.user_id, uuid4(), new_id())
-    parameters = {**session.parameters, **_LIFETIME, "password_hash": found.password_hash}
-
-    async def begin(tx: Tx) -> bool:
-        await tx.execute("drop_ended_admin_sessions", parameters)
-        await tx.execute("begin_admin_session", parameters)
-        return await tx.one(_Present, "admin_of_session", parameters) is not None
-
-    if not await realm.transact(begin):
+    acting = Acting(user_id=found.user_id, realm=realm.name, role=found.role, address=address, request_id=request_id())
+    if given.code is not None:
+        await realm.read(of_codes.check)
+    if not await realm.transact(lambda tx: _begin(tx, server.keys, session, given.code, found.password_hash, acting)):
+        await realm.transact(lambda tx: of_codes.record(tx, new_id()))  # the same code may be right the next time
         raise SignInRejected
     return session
+
+
+async def _begin(tx: Tx, keys: Keys, session: Session, code: str | None, password_hash: str, acting: Acting) -> bool:
+    """Whether there is a session now: with a wrong code, or when the account has just changed, there is none."""
+    parameters = {**session.parameters, **_LIFETIME, "password_hash": password_hash}
+    if await tx.one(_Present, "admin_of_session", parameters):
+        return True  # the commit's answer was lost
+    if await totp.is_on(tx, session.user_id):
+        if code is None:
+            raise CodeNeeded
+        if not await totp.passes(tx, keys, session.user_id, code):
+            return False
+    await tx.execute("drop_ended_admin_sessions", parameters)
+    if not await tx.execute("begin_admin_session", parameters):
+        return False
+    await audit.record(tx, acting, action="session.begin", entity="user", entity_id=session.user_id)
+    return True
 
 
 async def present(realm: Realm, session: Session, owners_realm: str) -> Admin:
@@ -118,6 +146,7 @@ async def renew(realm: Realm, session: Session) -> Session:
     return msgspec.structs.replace(session, token_id=token_id)
 
 
-async def sign_out(tx: Tx, admin: Admin) -> None:
-    """End the session; its tokens are void from here on."""
-    await tx.execute("end_admin_session", {"session_id": admin.session_id, "user_id": admin.user_id})
+async def sign_out(tx: Tx, admin: Admin) -> bool:
+    """End the session; its tokens are void from here on. Whether there was one."""
+    ended = await tx.execute("end_admin_session", {"session_id": admin.session_id, "user_id": admin.user_id})
+    return bool(ended)

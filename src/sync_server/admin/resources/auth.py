@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from litestar import get, post
+from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
+from sync_server import audit
 from sync_server.accounts.protocol import email_key
 from sync_server.accounts.roles import Role
 from sync_server.accounts.routes import LimitsOf
-from sync_server.admin import sessions
+from sync_server.admin import cookies, sessions, totp
 from sync_server.admin.envelope import Success
-from sync_server.admin.errors import SignInRejected, Unauthenticated
+from sync_server.admin.errors import CodeNeeded, CsrfRejected, SignInRejected, Unauthenticated
 from sync_server.admin.permissions import anybody, needs
 from sync_server.admin.sessions import Admin
 from sync_server.admin.tokens import ACCESS_SECONDS, AdminTokens, Session
+from sync_server.audit import Acting
+from sync_server.database import Tx
 from sync_server.errors import TooManyAttempts, UnknownRealm
 from sync_server.realms import Realm, Realms
 from sync_server.server import Server
@@ -33,17 +36,26 @@ class SignIn(msgspec.Struct, forbid_unknown_fields=True):
     realm: Annotated[str, msgspec.Meta(min_length=1, max_length=63, examples=["default"])]
     email: Text
     password: Password
+    code: Annotated[str, msgspec.Meta(max_length=40)] | None = None
+    """Of the authenticator app, or a recovery code, where the account has a second factor."""
+    cookies: bool = False
+    """For pages: put the tokens into cookies that no script can read."""
 
 
 class Renewal(msgspec.Struct, forbid_unknown_fields=True):
-    refresh_token: Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
+    refresh_token: Annotated[str, msgspec.Meta(max_length=4000)] | None = None
+    """Left out where it is in a cookie."""
 
 
 class Tokens(msgspec.Struct):
-    """The access token goes into `Authorization: Bearer …`; the refresh token is for `/auth/refresh`, once."""
+    """The access token goes into `Authorization: Bearer …`; the refresh token is for `/auth/refresh`, once.
 
-    access_token: str
-    refresh_token: str
+    Both are null where they are in cookies; `csrf_token` then goes into `X-CSRF-Token` of all calls that change something.
+    """
+
+    access_token: str | None
+    refresh_token: str | None
+    csrf_token: str | None
     expires_in: int = ACCESS_SECONDS
     """Seconds."""
     token_type: str = "Bearer"  # noqa: S105 - no secret
@@ -59,50 +71,74 @@ class Me(msgspec.Struct):
     language: str | None
     role: Role
     session_id: UUID
+    second_factor: bool
+    """Whether signing in takes a code."""
 
 
-@post("/auth/login", status_code=200, opt=anybody(SignInRejected, UnknownRealm, TooManyAttempts), tags=["auth"])
+@post(
+    "/auth/login",
+    status_code=200,
+    opt=anybody(SignInRejected, CodeNeeded, UnknownRealm, TooManyAttempts),
+    tags=["auth"],
+)
 async def login(
     server: NamedDependency[Server],
     realms: NamedDependency[Realms],
     tokens: NamedDependency[AdminTokens],
     limits_of: NamedDependency[LimitsOf],
+    address: NamedDependency[str | None],
     data: JSONBody[SignIn],
-) -> Success[Tokens]:
+) -> Response[Success[Tokens]]:
     """Sign in: tokens for an address and a password."""
     realm = realms.named(data.realm)
-    limits = limits_of("login", email_key(data.email))
-    session = await sessions.sign_in(realm, server.passwords, limits, data.email, data.password)
-    return _answer(tokens, session)
+    account = email_key(data.email)
+    limits, of_codes = limits_of("login", account), limits_of("code", account)
+    given = sessions.Credentials(data.email, data.password, data.code)
+    session = await sessions.sign_in(realm, server, limits, of_codes, given, address)
+    return _answer(server, tokens, session, in_cookies=data.cookies)
 
 
-@post("/auth/refresh", status_code=200, opt=anybody(Unauthenticated), tags=["auth"])
+@post("/auth/refresh", status_code=200, opt=anybody(Unauthenticated, CsrfRejected), tags=["auth"])
 async def refresh(
+    request: Request[Any, Any, Any],
     server: NamedDependency[Server],
     realms: NamedDependency[Realms],
     tokens: NamedDependency[AdminTokens],
     data: JSONBody[Renewal],
-) -> Success[Tokens]:
-    """New tokens for a refresh token, which is good for one use."""
-    session = tokens.read("refresh", data.refresh_token)
+) -> Response[Success[Tokens]]:
+    """New tokens for a refresh token, which is good for one use.
+
+    One in a cookie takes `X-CSRF-Token`, and `{}` as the body.
+    """
+    in_cookie = request.cookies.get(cookies.REFRESH, "") if data.refresh_token is None else ""
+    session = tokens.read("refresh", data.refresh_token or in_cookie)
+    if in_cookie:
+        cookies.check(server.keys, session.session_id, request.method, request.headers)
     realm = _realm_of(realms, session)
     await sessions.present(realm, session, server.config.owners_realm)
-    return _answer(tokens, await sessions.renew(realm, session))
+    return _answer(server, tokens, await sessions.renew(realm, session), in_cookies=bool(in_cookie))
 
 
 @post("/auth/logout", status_code=200, opt=needs(Role.VIEWER), tags=["auth"])
-async def logout(realms: NamedDependency[Realms], admin: NamedDependency[Admin]) -> Success[None]:
-    """Sign out: both tokens of the session are void from here on."""
-    await realms.named(admin.realm).transact(lambda tx: sessions.sign_out(tx, admin))
-    return Success(None)
+async def logout(
+    realms: NamedDependency[Realms], admin: NamedDependency[Admin], acting: NamedDependency[Acting]
+) -> Response[Success[None]]:
+    """Sign out: the tokens of the session are void from here on."""
+
+    async def sign_out(tx: Tx) -> None:
+        if await sessions.sign_out(tx, admin):
+            await audit.record(tx, acting, action="session.end", entity="user", entity_id=admin.user_id)
+
+    await realms.named(admin.realm).transact(sign_out)
+    return Response(Success(None), cookies=cookies.taken_back())
 
 
 @get("/auth/me", opt=needs(Role.VIEWER), tags=["auth"])
-async def me(admin: NamedDependency[Admin]) -> Success[Me]:
+async def me(realms: NamedDependency[Realms], admin: NamedDependency[Admin]) -> Success[Me]:
     """Whose token it is, and what they may do."""
-    return Success(
-        Me(admin.realm, admin.user_id, admin.email, admin.name, admin.language, admin.role, admin.session_id)
-    )
+    second = await realms.named(admin.realm).read(lambda tx: totp.is_on(tx, admin.user_id))
+    person = (admin.realm, admin.user_id, admin.email, admin.name, admin.language, admin.role)
+    return Success(Me(*person, admin.session_id, second))
 
 
 def _realm_of(realms: Realms, session: Session) -> Realm:
@@ -112,8 +148,13 @@ def _realm_of(realms: Realms, session: Session) -> Realm:
         raise Unauthenticated from None
 
 
-def _answer(tokens: AdminTokens, session: Session) -> Success[Tokens]:
-    return Success(Tokens(tokens.issue("access", session), tokens.issue("refresh", session)))
+def _answer(server: Server, tokens: AdminTokens, session: Session, *, in_cookies: bool) -> Response[Success[Tokens]]:
+    access, renewing = tokens.issue("access", session), tokens.issue("refresh", session)
+    if not in_cookies:
+        return Response(Success(Tokens(access, renewing, None)), status_code=200)
+    csrf = cookies.csrf_token(server.keys, session.session_id)
+    made = cookies.given(access, renewing, csrf)
+    return Response(Success(Tokens(None, None, csrf)), status_code=200, cookies=made)
 
 
 ROUTES = [login, refresh, logout, me]

@@ -16,7 +16,7 @@ from sync_server.accounts import listing, management
 from sync_server.accounts.listing import Sort, Wanted
 from sync_server.accounts.management import NO_PASSWORD, Changes, NewUser
 from sync_server.accounts.roles import Role
-from sync_server.admin import conditional, handling, idempotency
+from sync_server.admin import conditional, handling, idempotency, totp
 from sync_server.admin.envelope import Page, Success
 from sync_server.admin.errors import (
     ChangedMeanwhile,
@@ -232,6 +232,25 @@ async def sign_out_user(
     return Success(None)
 
 
+@post(f"{_ONE}/remove-second-factor", status_code=200, opt=needs(Role.ADMIN, UserNotFound), tags=["users"])
+async def remove_second_factor(
+    server: NamedDependency[Server],
+    realm: NamedDependency[Realm],
+    admin: NamedDependency[Admin],
+    acting: NamedDependency[Acting],
+    user_id: FromPath[UUID],
+) -> Success[None]:
+    """Let somebody who has lost their authenticator app sign in with the password alone."""
+
+    async def remove(tx: Tx) -> None:
+        handling.may_handle(admin, realm, await management.get(tx, user_id), server.config.owners_realm)
+        await totp.remove(tx, user_id)
+        await audit.record(tx, acting, action="second_factor.remove", entity="user", entity_id=user_id)
+
+    await realm.transact(remove)
+    return Success(None)
+
+
 @delete(_ONE, status_code=200, opt=needs(Role.ADMIN, UserNotFound, OwnAccount), tags=["users"])
 async def delete_user(
     server: NamedDependency[Server],
@@ -272,4 +291,13 @@ def _answer(user: listing.User, status: int = 200, headers: dict[str, str] | Non
     return Response(Success(shown(user)), status_code=status, headers={"ETag": _etag(user), **(headers or {})})
 
 
-ROUTES = [list_users, get_user, create_user, update_user, reset_password, sign_out_user, delete_user]
+ROUTES = [
+    list_users,
+    get_user,
+    create_user,
+    update_user,
+    reset_password,
+    sign_out_user,
+    remove_second_factor,
+    delete_user,
+]

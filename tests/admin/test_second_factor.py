@@ -1,0 +1,130 @@
+"""A second factor: codes of an authenticator app, each for once, and recovery codes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import httpx
+import pyotp
+import pytest
+
+from admin.people import NewPerson, Person, data, make, refused
+from conftest import start_server
+from postgres import Postgres
+from sync_server.accounts.roles import Role
+from users import look_into
+
+
+@dataclass
+class Ann:
+    """With an authenticator app."""
+
+    person: Person
+    app: pyotp.TOTP
+    recovery: list[str]
+
+    def fresh(self) -> str:
+        """A code that has not been used: the app's next one."""
+        self.person.connection.execute("UPDATE sync.totp SET last_step = 0 WHERE user_id = %s", [self.person.id])
+        return self.app.now()
+
+
+def with_app(person: Person) -> Ann:
+    found = data(person.call("POST", "/auth/totp"))
+    app = pyotp.parse_uri(found["uri"])
+    assert isinstance(app, pyotp.TOTP)
+    assert app.secret == found["secret"]
+    codes = data(person.call("POST", "/auth/totp/confirm", json={"code": app.now()}))["recovery_codes"]
+    return Ann(person, app, codes)
+
+
+@pytest.fixture
+def ann(new_person: NewPerson) -> Ann:
+    return with_app(new_person())
+
+
+def test_signing_in_takes_a_code(ann: Ann) -> None:
+    person = ann.person
+    refused(person.login(), 401, "code_needed")
+    refused(person.login("wrong"), 401, "sign_in_rejected")
+    refused(person.login("wrong", code=ann.fresh()), 401, "sign_in_rejected")
+    refused(person.login(code="000000" if ann.app.now() != "000000" else "000001"), 401, "sign_in_rejected")
+    assert person.login(code=ann.fresh()).is_success
+    assert person.get("/auth/me")["second_factor"] is True
+
+
+def test_a_code_is_good_for_once(ann: Ann) -> None:
+    code = ann.fresh()
+    assert ann.person.login(code=code).is_success
+    refused(ann.person.login(code=code), 401, "sign_in_rejected")
+
+
+def test_codes_of_the_steps_before_and_after_are_taken(ann: Ann) -> None:
+    for shift, taken in [(-1, True), (1, True), (-3, False), (3, False)]:
+        ann.fresh()
+        code = ann.app.at(int(time.time()), counter_offset=shift)
+        assert ann.person.login(code=code).is_success is taken, shift
+
+
+def test_each_recovery_code_is_good_for_once(ann: Ann, new_person: NewPerson) -> None:
+    assert len(set(ann.recovery)) == 10
+    for code in ann.recovery[:2]:
+        assert ann.person.login(code=f" {code.upper()} ").is_success
+        refused(ann.person.login(code=code), 401, "sign_in_rejected")
+    other = with_app(new_person())
+    refused(other.person.login(code=ann.recovery[2]), 401, "sign_in_rejected")
+
+
+def test_nothing_changes_before_a_code_is_confirmed(new_person: NewPerson) -> None:
+    person = new_person()
+    first, second = (data(person.call("POST", "/auth/totp"))["secret"] for _ in range(2))
+    assert first != second
+    refused(person.call("POST", "/auth/totp/confirm", json={"code": pyotp.TOTP(first).now()}), 403, "code_rejected")
+    assert person.login().is_success
+    assert person.get("/auth/me")["second_factor"] is False
+    assert person.call("POST", "/auth/totp/confirm", json={"code": pyotp.TOTP(second).now()}).is_success
+
+
+def test_one_that_counts_is_not_replaced(ann: Ann) -> None:
+    refused(ann.person.call("POST", "/auth/totp"), 409, "second_factor_on")
+    refused(ann.person.call("POST", "/auth/totp/confirm", json={"code": ann.fresh()}), 409, "second_factor_on")
+    assert ann.person.login(code=ann.fresh()).is_success
+
+
+def test_it_is_removed_with_a_code(ann: Ann) -> None:
+    person = ann.person
+    refused(person.call("POST", "/auth/totp/remove", json={"code": "x"}), 403, "code_rejected")
+    refused(person.login(), 401, "code_needed")
+    assert person.call("POST", "/auth/totp/remove", json={"code": ann.recovery[0]}).is_success
+    assert person.login().is_success
+    left = person.connection.execute("SELECT 1 FROM sync.recovery_codes WHERE user_id = %s", [person.id]).fetchall()
+    assert not left
+
+
+def test_an_admin_removes_it_for_who_has_lost_their_app(ann: Ann, new_person: NewPerson) -> None:
+    path = f"{ann.person.users(f'/{ann.person.id}')}/remove-second-factor"
+    refused(new_person("technician").call("POST", path), 403, "forbidden")
+    assert new_person("admin").call("POST", path).is_success
+    assert ann.person.login().is_success
+
+
+def test_the_database_alone_gives_no_secret_away(ann: Ann) -> None:
+    tables = ("totp", "recovery_codes", "audit_details", "audit_lines")
+    held = [str(ann.person.connection.execute(f"SELECT * FROM sync.{table}".encode()).fetchall()) for table in tables]
+    for secret in (ann.app.secret, ann.app.secret.lower(), *ann.recovery):
+        assert secret not in str(held)
+
+
+def test_codes_cannot_be_guessed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> None:
+    """By somebody who has the password: the same code again counts, too, as it may be right the next time."""
+    url = postgres.create_database("guessed")
+    config = {"server": {"bcrypt_rounds": 4}, "db": {"realms": {"main": url}}}
+    process = start_server(tmp_path_factory.mktemp("guessed"), config)
+    with httpx.Client(base_url=process.url, timeout=60) as http, look_into(url) as connection:
+        ann = with_app(make(http, connection, "main", Role.ADMIN).signed_in())
+        wrong = "000000" if ann.app.now() != "000000" else "000001"
+        for _ in range(10):
+            refused(ann.person.login(code=wrong), 401, "sign_in_rejected")
+        refused(ann.person.login(code=ann.fresh()), 429, "too_many_attempts")
+    assert process.stop() == 0
