@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from backup.content import ignore
+from backup.content import IGNORE
 from conftest import start_server
 from postgres import Postgres
 from retention.conftest import run
@@ -33,14 +33,14 @@ class Realm:
 
     def back_up(self) -> bytes:
         stream = io.BytesIO()
-        backup.take("main", "sync", self.dsn, stream, ignore)
+        backup.take("main", "sync", self.dsn, stream, IGNORE)
         return stream.getvalue()
 
-    def put_back(self, data: bytes) -> None:
+    def put_back(self, data: bytes, *, as_it_was: bool = False) -> None:
         """The database is lost, and the backup restored into an empty one."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute("DROP SCHEMA sync CASCADE")
-        backup.restore("sync", self.dsn, io.BytesIO(data), ignore)
+        backup.restore("sync", self.dsn, io.BytesIO(data), IGNORE, as_it_was=as_it_was)
 
     def audited(self) -> list[Verified]:
         """What there is to say about the audit log."""

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from backup.content import content, fill, ignore, restored, taken
+from backup.content import IGNORE, Meddler, content, fill, restored, taken
 from postgres import Postgres
 from sync_server import backup, migrations
 from sync_server.backup import BackupError
@@ -47,7 +47,7 @@ def test_everything_comes_back_as_it_was(full_url: str, whole: bytes, database_u
 
 
 def test_it_is_verified_in_a_schema_that_is_gone_afterwards(whole: bytes, database_url: str) -> None:
-    verified = backup.verify(database_url, io.BytesIO(whole), ignore)
+    verified = backup.verify(database_url, io.BytesIO(whole), IGNORE)
     assert verified.counts["rows"].rows == 3
     with psycopg.connect(database_url) as connection:
         query = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'verify%'"
@@ -66,7 +66,7 @@ def test_what_was_restored_otherwise_than_written_is_found(
 
     monkeypatch.setattr(backup.restoring, "_portions", changing)
     with pytest.raises(BackupError, match=r"differs from what was written: rows, history, overridden$"):
-        backup.verify(database_url, io.BytesIO(whole), ignore)
+        backup.verify(database_url, io.BytesIO(whole), IGNORE)
 
 
 def test_it_is_a_picture_of_one_moment(postgres: Postgres, database_url: str) -> None:
@@ -76,12 +76,12 @@ def test_it_is_a_picture_of_one_moment(postgres: Postgres, database_url: str) ->
     fill(busy, rows=1500)
     before, stream = content(busy), io.BytesIO()
 
-    def meddle(_: int) -> None:
+    def meddle() -> None:
         with psycopg.connect(busy) as connection:
             connection.execute("DELETE FROM sync.users")
             connection.execute("UPDATE sync.spaces SET clock = clock + 1")
 
-    backup.take("todos", "sync", busy, stream, meddle)
+    backup.take("todos", "sync", busy, stream, Meddler(meddle))
     assert not content(busy)["users"]
     restored(stream.getvalue(), database_url, as_it_was=True)
     assert content(database_url) == before
@@ -195,7 +195,7 @@ def test_a_realm_with_something_in_it_is_left_alone(whole: bytes, database_url: 
 
 
 def test_whoever_registers_meanwhile_keeps_their_account(whole: bytes, database_url: str) -> None:
-    def register(_: int) -> None:
+    def register() -> None:
         with psycopg.connect(database_url) as other:
             other.execute("INSERT INTO sync.spaces (id) VALUES (%s) ON CONFLICT DO NOTHING", ["00" * 15 + "aa"])
             bob = """
@@ -205,7 +205,7 @@ def test_whoever_registers_meanwhile_keeps_their_account(whole: bytes, database_
             other.execute(bob, {"id": "00" * 15 + "aa"})
 
     with pytest.raises(BackupError, match="somebody has registered meanwhile"):
-        backup.restore("sync", database_url, io.BytesIO(whole), register)
+        backup.restore("sync", database_url, io.BytesIO(whole), Meddler(register))
     found = content(database_url)
     assert [user[2] for user in found["users"]] == ["bob@x"]
     assert not found["rows"]

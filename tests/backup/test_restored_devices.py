@@ -14,6 +14,7 @@ from backup.conftest import Realm
 from device import Device, Key, Refused, Unauthorized
 from game import KEYS, SKEWS, Game
 from histories import random_plan
+from sync_server import backup
 from users import User, change, sync_all
 
 
@@ -151,6 +152,48 @@ def test_a_sync_that_was_under_way_is_over(realm: Realm, devices: tuple[Device, 
         phone.push([change("I", "x", 1, {"title": "x"})])
     phone.sync()
     tablet.sync()
+
+
+def test_devices_become_equal_too_when_the_server_is_told_that_its_database_was_put_back(
+    realm: Realm, devices: tuple[Device, Device, Device]
+) -> None:
+    phone, tablet, laptop = devices
+    data = realm.back_up()
+    tablet.delete("todos", "deleted")
+    tablet.sync()
+    write(phone, "edited", "today")
+    sync_all(phone, tablet)
+    write(phone, "pending", "edited on the phone")
+    realm.put_back(data, as_it_was=True)
+    backup.put_back("sync", realm.dsn)
+    sync_all(phone, tablet, laptop)
+    expected = {
+        "edited": "yesterday",
+        "deleted": "yesterday",
+        "pending": "edited on the phone",
+        "gone": "yesterday",
+    }
+    assert [titles(device) for device in devices] == [expected] * 3
+
+
+def test_a_device_with_a_cursor_beyond_the_clock_is_sent_everything(
+    realm: Realm, devices: tuple[Device, Device, Device]
+) -> None:
+    """Without having been told, the server sees that its database was put back."""
+    phone, _, _ = devices
+    data = realm.back_up()
+    write(phone, "edited", "today")
+    phone.delete("todos", "deleted")
+    phone.sync()
+    realm.put_back(data, as_it_was=True)
+    write(phone, "pending", "edited on the phone")
+    phone.sync()
+    assert titles(phone) == {
+        "edited": "yesterday",
+        "deleted": "yesterday",
+        "pending": "edited on the phone",
+        "gone": "yesterday",
+    }
 
 
 def test_after_the_first_sync_a_device_is_sent_nothing_twice(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 
 import psycopg
 import pytest
@@ -37,6 +41,22 @@ def test_realms_are_listed_with_what_is_in_them(configured: Configured, database
     assert "secret" not in said
 
 
+def test_on_a_terminal_it_is_a_table(configured: Configured, database_url: str) -> None:
+    command = configured(todos=database_url)
+    leader, follower = os.openpty()
+    program = [sys.executable, "-m", "sync_server", "realm", "list", "--config", str(command.path)]
+    try:
+        subprocess.run(program, stdout=follower, env={**os.environ, "COLUMNS": "120", "TERM": "xterm"}, check=True)
+        said = os.read(leader, 10_000).decode()
+    finally:
+        os.close(leader)
+        os.close(follower)
+    heading, line = (re.sub(r"\x1b\[[0-9;]*m", "", each).split() for each in said.splitlines() if each.strip())
+    assert heading == ["realm", "database", "schema", "state", "users", "devices", "rows", "megabytes"]
+    assert line[0] == "todos"
+    assert line[2:7] == ["sync", "answers", "0", "0", "0"]
+
+
 def test_a_realm_is_added_checked_and_dropped(configured: Configured, postgres: Postgres) -> None:
     url = postgres.create_database("commands_realms")
     command = configured(todos=url)
@@ -61,6 +81,20 @@ def test_a_realm_whose_database_cannot_be_used_is_not_added(configured: Configur
     assert "cannot be reached" in said
     assert command.path.read_text() == before
     assert "there is no realm away" in command.complaint("realm", "check", "away").lower()
+
+
+def test_a_database_that_was_put_back_by_other_means_is_told_of(configured: Configured, database_url: str) -> None:
+    fill(database_url)
+    command = configured(todos=database_url)
+    command.refuses("realm", "put-back", "todos")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        query = "SELECT s.restored, c.session, c.acknowledged FROM sync.spaces s, sync.clients c"
+        assert connection.execute(query).fetchone() == (0, 7, 15)
+        command.run("realm", "put-back", "todos", "--yes")
+        [(restored, session, acknowledged)] = connection.execute(query).fetchall()
+    assert restored > 2**60
+    assert session > 7
+    assert acknowledged == 0
 
 
 def test_data_that_another_realm_shares_is_not_removed(configured: Configured, database_url: str) -> None:

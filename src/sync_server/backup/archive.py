@@ -49,6 +49,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     taken_at: str
     """RFC 3339, by the database's clock: the moment of which it is a picture."""
     migrations: list[str]
+    rows: int
+    """Of all tables, for whoever waits."""
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

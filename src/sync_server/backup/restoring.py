@@ -12,7 +12,7 @@ from psycopg import sql
 
 from sync_server import diagnosis, migrations
 from sync_server.backup.archive import BackupError, Count, Reader
-from sync_server.backup.tables import ACCOUNTS, BULK, SUMS, TABLES, Column, existing
+from sync_server.backup.tables import ACCOUNTS, BULK, SUMS, TABLES, Column, existing, in_order_of
 from sync_server.backup.taking import Progress
 from sync_server.database import on_cockroachdb, queries
 from sync_server.migrations import PATIENCE, Connection, MigrationError
@@ -34,6 +34,7 @@ def restore(schema: str, url: str, stream: IO[bytes], progress: Progress, *, as_
     try:
         backup = Reader(stream)
         _check_version(backup)
+        progress.begin(backup.head.rows)
         migrations.migrate(url, schema)
         with migrations.connect(url) as connection:
             _check_empty(connection, schema)
@@ -41,13 +42,27 @@ def restore(schema: str, url: str, stream: IO[bytes], progress: Progress, *, as_
                 _load(backup, connection, schema, progress, transaction)
                 _check_alone(connection, schema, backup.counts)
                 if not as_it_was:
-                    for statement in ("put_back_spaces", "put_back_clients"):
-                        connection.execute(queries(schema)[statement], {"margin": MARGIN})
+                    _put_back(connection, schema)
     except MigrationError as exc:
         raise BackupError(f"the schema cannot be made: {exc}") from exc
     except psycopg.Error as exc:
         raise BackupError(f"the database did not take it, and was left without it: {diagnosis.explain(exc)}") from exc
     return backup
+
+
+def put_back(schema: str, url: str) -> None:
+    """Have devices go on with a database that was put back to an earlier state by other means. Raises BackupError."""
+    try:
+        with migrations.connect(url) as connection, connection.transaction():
+            connection.execute(PATIENCE)
+            _put_back(connection, schema)
+    except psycopg.Error as exc:
+        raise BackupError(f"the database did not take it: {diagnosis.explain(exc)}") from exc
+
+
+def _put_back(connection: Connection, schema: str) -> None:
+    for statement in ("put_back_spaces", "put_back_clients"):
+        connection.execute(queries(schema)[statement], {"margin": MARGIN})
 
 
 def _check_version(backup: Reader) -> None:
@@ -81,16 +96,17 @@ def _load(backup: Reader, connection: Connection, schema: str, progress: Progres
         _begin(connection, transaction)
     there = existing(connection, schema)
     for table, columns, rows in backup.tables():
-        if strange := set(columns) - set(there.get(table, ())) or table not in TABLES:
-            raise BackupError(f"the backup is damaged: there is no such table as its {table} ({strange})")
+        wanted = in_order_of(columns, there[table]) if table in TABLES else []
+        if not wanted or len(wanted) != len(columns):
+            raise BackupError(f"the backup is damaged: there is no such table as its {table}")
         if in_steps and table == ACCOUNTS[0]:
             _begin(connection, transaction)
         if table in SUMS:
             connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(schema, table)))
-        statement = _insert(schema, table, columns)
+        statement = _insert(schema, table, wanted)
         for portion in _portions(rows):
-            connection.execute(statement, _arrays(columns, portion))
-            progress(len(portion))
+            connection.execute(statement, _arrays(wanted, portion))
+            progress.advance(len(portion))
 
 
 def _begin(connection: Connection, transaction: ExitStack) -> None:

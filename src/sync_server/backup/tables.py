@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sync_server.migrations import Connection
@@ -56,6 +57,12 @@ TYPES = AS_TEXT | {"text", "bigint", "integer", "boolean", "bytea", "timestamp w
 class Column(NamedTuple):
     name: str
     type: str
+
+
+def in_order_of(columns: Sequence[Column], there: Sequence[Column]) -> list[Column]:
+    """Those that are `there`, in the order of `columns`; types may be called otherwise in another database."""
+    types = dict(there)
+    return [Column(column.name, types[column.name]) for column in columns if column.name in types]
 
 
 def existing(connection: Connection, schema: str) -> dict[str, list[Column]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from importlib.metadata import version
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import psycopg
 from psycopg import sql
@@ -21,8 +21,13 @@ from sync_server.migrations import PATIENCE, Connection
 _SKEW = 1.0
 """Seconds by which the clocks of CockroachDB's nodes may differ, and more: what was committed before is in the snapshot."""
 _STEP = 1000
-Progress = Callable[[int], None]
-"""Told that so many rows more are done."""
+
+
+class Progress(Protocol):
+    """Told how many rows there are, and of so many more that are done."""
+
+    def begin(self, total: int) -> None: ...
+    def advance(self, number: int) -> None: ...
 
 
 def take(realm: str, schema: str, url: str, stream: IO[bytes], progress: Progress) -> dict[str, Count]:
@@ -30,7 +35,9 @@ def take(realm: str, schema: str, url: str, stream: IO[bytes], progress: Progres
     try:
         with migrations.connect(url) as connection, snapshot(connection):
             columns = _columns(connection, schema)
-            writer = Writer(stream, _head(connection, realm, schema))
+            head = _head(connection, realm, schema, [table for table in TABLES if table in columns])
+            progress.begin(head.rows)
+            writer = Writer(stream, head)
             counts = {
                 table: writer.table(table, columns[table], rows_of(connection, schema, table, columns[table], progress))
                 for table in TABLES
@@ -58,7 +65,7 @@ def snapshot(connection: Connection) -> Iterator[None]:
 
 
 def rows_of(
-    connection: Connection, schema: str, table: str, columns: Sequence[Column], progress: Progress
+    connection: Connection, schema: str, table: str, columns: Sequence[Column], progress: Progress | None = None
 ) -> Iterator[tuple[Any, ...]]:
     """A table's rows, one by one as the database sends them."""
     wanted = sql.SQL(", ").join(
@@ -71,8 +78,8 @@ def rows_of(
     connection.execute("SET LOCAL TIME ZONE 'UTC'")
     with connection.cursor() as cursor:
         for number, row in enumerate(cursor.stream(query, binary=True), start=1):
-            if number % _STEP == 0:
-                progress(_STEP)
+            if progress is not None and number % _STEP == 0:
+                progress.advance(_STEP)
             yield row
 
 
@@ -85,10 +92,12 @@ def _columns(connection: Connection, schema: str) -> dict[str, list[Column]]:
     return found
 
 
-def _head(connection: Connection, realm: str, schema: str) -> Head:
+def _head(connection: Connection, realm: str, schema: str, tables: Sequence[str]) -> Head:
     applied = sql.SQL("SELECT name FROM {} WHERE version > 0 ORDER BY version").format(
         sql.Identifier(schema, "migrations")
     )
+    count = sql.SQL("SELECT count(*) FROM {}")
+    rows = [connection.execute(count.format(sql.Identifier(schema, table))).fetchall()[0][0] for table in tables]
     found = connection.execute("SELECT now(), version()").fetchone()
     assert found is not None  # noqa: S101 - a SELECT without a table
     return Head(
@@ -97,4 +106,5 @@ def _head(connection: Connection, realm: str, schema: str) -> Head:
         database=" ".join(found[1].split()[:2]),
         taken_at=found[0].astimezone(UTC).isoformat(timespec="milliseconds"),
         migrations=[name for (name,) in connection.execute(applied)],
+        rows=sum(rows),
     )

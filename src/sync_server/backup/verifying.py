@@ -11,7 +11,7 @@ from psycopg import sql
 from sync_server import diagnosis, migrations
 from sync_server.backup.archive import BackupError, Digest, Reader, lines
 from sync_server.backup.restoring import restore
-from sync_server.backup.tables import existing
+from sync_server.backup.tables import existing, in_order_of
 from sync_server.backup.taking import Progress, rows_of, snapshot
 from sync_server.migrations import Connection
 
@@ -22,7 +22,7 @@ def verify(url: str, stream: IO[bytes], progress: Progress) -> Reader:
     try:
         restored = restore(schema, url, stream, progress, as_it_was=True)
         with migrations.connect(url) as connection, snapshot(connection):
-            different = _different(connection, schema, restored, progress)
+            different = _different(connection, schema, restored)
     except psycopg.Error as exc:
         raise BackupError(f"the scratch database cannot be read: {diagnosis.explain(exc)}") from exc
     finally:
@@ -32,13 +32,13 @@ def verify(url: str, stream: IO[bytes], progress: Progress) -> Reader:
     return restored
 
 
-def _different(connection: Connection, schema: str, backup: Reader, progress: Progress) -> list[str]:
+def _different(connection: Connection, schema: str, backup: Reader) -> list[str]:
     there = existing(connection, schema)
     different = []
     for table, count in backup.counts.items():
-        columns = [column for column in there[table] if column in backup.columns[table]]
+        columns = in_order_of(backup.columns[table], there[table])
         digest = Digest()
-        for line in lines(rows_of(connection, schema, table, columns, progress)):
+        for line in lines(rows_of(connection, schema, table, columns)):
             digest.add(line)
         if digest.count != count:
             different.append(table)

@@ -17,7 +17,7 @@ from sync_server import preparing
 from sync_server.backup import files
 from sync_server.backup.archive import Count, Reader
 from sync_server.commands.options import CONFIG, realms_named
-from sync_server.commands.progress import counting
+from sync_server.commands.progress import bar
 from sync_server.embedded import EmbeddedPostgres
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="What it holds, as JSON.")
@@ -62,7 +62,7 @@ def take(path: Path, realm: str, file: str, *, replace: bool, as_json: bool) -> 
     with (
         preparing.databases(config, share=True) as (_, urls),
         files.written(file, replace=replace) as stream,
-        counting("Rows written") as progress,
+        bar("Writing") as progress,
     ):
         counts = backups.take(name, config.db.realms[name].schema, urls[name], stream, progress)
     _say(
@@ -81,7 +81,7 @@ def verify(url: str | None, file: str, *, as_json: bool) -> None:
 
     The scratch database is an embedded PostgreSQL in the directory for temporary files (TMPDIR), unless --url names another.
     """
-    with files.read(file) as stream, _scratch(url) as scratch, counting("Rows restored and compared") as progress:
+    with files.read(file) as stream, _scratch(url) as scratch, bar("Restoring") as progress:
         restored = backups.verify(scratch, stream, progress)
     _say(f"{_title(restored)}: can be restored, and nothing is missing", restored.counts, as_json)
 
@@ -102,7 +102,7 @@ def restore(path: Path, realm: str, file: str, *, as_json: bool) -> None:
     with (
         files.read(file) as stream,
         preparing.databases(config, share=True) as (_, urls),
-        counting("Rows restored") as progress,
+        bar("Restoring") as progress,
     ):
         restored = backups.restore(config.db.realms[name].schema, urls[name], stream, progress)
     _say(f"{_title(restored)}: restored into realm {name}", restored.counts, as_json)

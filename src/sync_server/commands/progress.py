@@ -1,32 +1,43 @@
-"""How far a command is: a line on the terminal that is written over, from its second second on."""
+"""How far a command is: a bar on the terminal, where it takes longer than a second."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import click
 
-_FIRST = 1.0
-_PAUSE = 0.2
+_PATIENCE = 1.0
+
+
+class Bar:
+    """Nothing is shown where standard error is no terminal."""
+
+    def __init__(self, label: str, stack: ExitStack) -> None:
+        self._label, self._stack = label, stack
+        self._bar: Any = None
+        self._done = self._total = 0
+        self._shown_from = time.monotonic() + _PATIENCE
+
+    def begin(self, total: int) -> None:
+        """So much is to be done."""
+        self._total = total
+
+    def advance(self, number: int) -> None:
+        """So much more is done."""
+        self._done += number
+        if self._bar is not None:
+            self._bar.update(number)
+        elif self._total and sys.stderr.isatty() and time.monotonic() >= self._shown_from:
+            shown = click.progressbar(length=self._total, label=self._label, file=sys.stderr)
+            self._bar = self._stack.enter_context(shown)
+            self._bar.update(self._done)
 
 
 @contextmanager
-def counting(label: str) -> Iterator[Callable[[int], None]]:
-    """What is to be told of each so many that are done. Nothing is shown where standard error is no terminal."""
-    done, said, next_time = 0, False, time.monotonic() + _FIRST
-
-    def advance(number: int) -> None:
-        nonlocal done, said, next_time
-        done += number
-        if sys.stderr.isatty() and time.monotonic() >= next_time:
-            said, next_time = True, time.monotonic() + _PAUSE
-            click.echo(f"\r{label}: {done:,}", err=True, nl=False)
-
-    try:
-        yield advance
-    finally:
-        if said:
-            click.echo("", err=True)
+def bar(label: str) -> Iterator[Bar]:
+    with ExitStack() as stack:
+        yield Bar(label, stack)

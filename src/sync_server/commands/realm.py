@@ -11,7 +11,7 @@ import click
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from sync_server import checking, connection_url, keys, migrating, migrations, preparing, rewriting
+from sync_server import backup, checking, connection_url, keys, migrating, migrations, preparing, rewriting
 from sync_server import config as configuration
 from sync_server.admin import condition
 from sync_server.checking import Problem
@@ -124,6 +124,27 @@ def check(path: Path, name: str) -> None:
         except Problem as exc:
             raise Complaint(f"realm {name}: {exc}") from exc
     click.echo(f"Realm {name}: {said}")
+
+
+@realm.command("put-back")
+@CONFIG
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.argument("name")
+def put_back(path: Path, name: str, *, yes: bool) -> None:
+    """Say that the realm's database was put back to an earlier state, other than by `restore`: by a snapshot of a disk, say.
+
+    Before it is served again. Devices then do what they do after a `restore`: they log in again by themselves, and are sent
+    everything once (docs/backup.md).
+    """
+    config = configuration.load(path)
+    [name] = realms_named(config, path, name)
+    if not yes:
+        click.confirm(f"Have all devices of realm {name} log in again and be sent everything?", abort=True, err=True)
+    with preparing.databases(config, share=True) as (_, urls):
+        if problem := migrating.migrate(name, config.db.realms[name], urls[name]):
+            raise Complaint(f"realm {name}: {problem}")
+        backup.put_back(config.db.realms[name].schema, urls[name])
+    click.echo(f"Realm {name}: devices go on with what the database has now")
 
 
 @realm.command()
