@@ -138,7 +138,7 @@ def test_a_version_is_restored_only_if_the_row_is_as_it_was_looked_at(technician
     phone.update(*NOTE, {"title": "later"})
     phone.sync()
     call = ("POST", rows(technician, f"/{row}/restore"))
-    for etag in (looked.headers["ETag"], '"x"', ""):
+    for etag in (looked.headers["ETag"], '"x"', "", "9" * 5000, '"²"'.encode()):
         refused(technician.call(*call, json={"version": version}, headers={"If-Match": etag}), 412, "row_changed")
     present = technician.call("GET", rows(technician, f"/{row}")).headers["ETag"]
     done = data(technician.call(*call, json={"version": version}, headers={"If-Match": present}))
@@ -267,3 +267,14 @@ def test_times_at_the_end_of_time_are_no_fault(technician: Person, user: User) -
         for times in ({"since": "0001-01-01T00:00:00+14:00"}, {"until": "9999-12-31T23:59:59-14:00"}):
             answer = technician.call("GET", rows(technician, resource=path), params={**times, "limit": 1})
             assert answer.status_code in (200, 422), answer.text
+
+
+@pytest.mark.parametrize("text", ["%00", "%ED%A0%80", "%FF", "%F0%9F%98%80", "%5C", "%22"])
+def test_strange_text_is_no_fault(technician: Person, text: str) -> None:
+    for parameter in ("search", "table", "user", "since"):
+        answer = technician.call("GET", f"{rows(technician)}?{parameter}={text}")
+        assert answer.status_code in (200, 400, 422), answer.text
+    for path in (f"/{text}", f"/{text}/versions/{text}"):
+        assert technician.call("GET", rows(technician, path)).status_code in (400, 404)
+    for path in (f"/{text}", f"/A.{text}"):
+        assert technician.call("GET", rows(technician, path, "overridden")).status_code in (400, 404)

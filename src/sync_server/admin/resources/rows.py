@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -29,6 +30,7 @@ from sync_server.stored.rows import Wanted
 from sync_server.stored.versions import RowKey, Version
 
 _ONE = "/realms/{realm_name:str}/rows/{row_id:str}"
+_STAMP = re.compile(r"[0-9]{1,19}")
 _AUDITED = 65_536
 """Characters of a row's data that the audit log keeps; what is longer stands in the versions alone."""
 Table = Annotated[str | None, QueryParameter(max_length=255, description="Only rows of this table")]
@@ -239,7 +241,7 @@ def _seen(if_match: str | None) -> int | None:
     if if_match is None or if_match.strip() == "*":
         return None
     digits = if_match.strip().strip('"')
-    if not digits.isascii() or not digits.isdigit():
+    if not _STAMP.fullmatch(digits):
         raise RowChanged
     return int(digits)
 
