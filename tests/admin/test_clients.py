@@ -11,7 +11,7 @@ import pytest
 
 from admin.people import NewPerson, Person, data, refused
 from device import Device, Refused, Unauthorized
-from users import NewUser, User, sync_all
+from users import NewUser, User, change, sync_all
 
 DAY = 86_400_000
 
@@ -87,6 +87,16 @@ def test_a_device_is_shown_with_what_an_operator_needs(technician: Person, user:
     assert technician.get(clients(technician, phone))["behind"] == 0
     tablet.sync()
     assert technician.get(clients(technician, tablet))["behind"] == 0
+
+
+def test_its_own_changes_do_not_put_a_device_behind(technician: Person, user: User) -> None:
+    """It has not got the other's, so its cursor is before both."""
+    phone, tablet = user.device(), user.device()
+    phone.pull([])
+    tablet.insert("todos", "1", {"title": "x"})
+    tablet.sync()
+    phone.push([change("I", guid, 1, {"title": "x"}) for guid in ("2", "3")])
+    assert technician.get(clients(technician, phone))["behind"] == 1
 
 
 def test_pages_give_each_device_once_the_longest_unsynced_first(technician: Person, user: User) -> None:

@@ -11,7 +11,7 @@ import pytest
 from admin.people import NewPerson, Person, data, refused
 from device import Device
 from sync_server.stored.versions import RowKey
-from users import NewUser, User, sync_all
+from users import NewUser, User, change, sync_all
 
 NOTE = ("notes", "1")
 WEEK = 7 * 86_400_000
@@ -113,6 +113,21 @@ def test_a_conflict_can_be_dismissed_and_the_version_stays(technician: Person, u
     assert data(technician.call("POST", path)) == {"changed": False}
     assert technician.get(rows(technician, resource="overridden"), **of) == []
     assert data(technician.call("POST", path.replace("dismiss", "restore")))["changed"] is True
+
+
+def test_pages_of_conflicts_give_each_once_the_latest_first(technician: Person, user: User) -> None:
+    phone, tablet = user.device(), user.device()
+    for number in range(3):
+        for device, title, date in ((tablet, "theirs", 1), (phone, "ours", 2)):
+            device.pull([])
+            device.push([change("I", str(number), date, {"title": title}, table="notes")], cursor=0)
+    expected = [str(line["id"]) for line in reversed(user.overridden())]
+    for limit in (1, 2, 3):
+        for show in ("open", "all"):
+            path = rows(technician, resource="overridden")
+            found = walk(technician, path, limit=limit, show=show, user=user_id(user))
+            assert [one["id"].rpartition(".")[2] for one in found] == expected
+    assert len(expected) == 3
 
 
 def test_a_row_is_shown_with_its_history_and_its_versions(technician: Person, user: User) -> None:

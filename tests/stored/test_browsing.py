@@ -10,10 +10,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from operators import within
 from postgres import Postgres
 from sync_server import migrations
-from sync_server.database import queries
+from sync_server.database import Tx, queries
 from sync_server.stored import rows
+from sync_server.stored.versions import RowKey
 
 BIG = uuid.UUID(int=1 << 100)
 """The space of somebody with many rows, in the middle of those of others."""
@@ -103,6 +105,22 @@ def test_a_page_of_conflicts_looks_at_so_many_at_any_depth(
 def test_a_page_of_history_looks_at_so_many_at_any_depth(filled: psycopg.Connection[Any], depth: int) -> None:
     of = {"space_id": BIG, "tablename": "t3", "rowguid": "g3", "stamp": MANY - depth + 1, "ordinal": 0, "look": 1000}
     assert looked_at(filled, "recorded_versions", "history", {**of, "fetch": 50}) <= 1000
+
+
+def test_pages_go_on_through_all_spaces(filled: psycopg.Connection[Any]) -> None:
+    """There are more than one page looks into."""
+
+    async def walk(tx: Tx) -> list[RowKey]:
+        keys, place = [], None
+        for _ in range(100):
+            found, place = await rows.browse(tx, rows.Wanted(tablename="t4"), place, 200)
+            keys += [RowKey(*row[:3]) for row in found]
+            if place is None:
+                return keys
+        raise AssertionError("no end")
+
+    keys = within(filled, walk)
+    assert len(keys) == len(set(keys)) == 300 + MANY // 10
 
 
 def test_a_name_for_the_bounds_that_the_readme_quotes() -> None:

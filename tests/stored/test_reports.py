@@ -152,6 +152,58 @@ def test_sums_by_the_hour_add_up_over_servers(database_url: str) -> None:
     assert {(line["day"] % DAY, line["hours"]) for line in active} <= {(0, 1 << hour % DAY // HOUR) for hour in hours}
 
 
+def test_the_hours_of_a_day_are_gathered(database_url: str) -> None:
+    with look_into(database_url) as database:
+        phone = make_client(database)
+        report(database_url, [pull(phone)])
+        [found] = database.execute("SELECT hours FROM sync.activity").fetchall()
+        other = 1 if found["hours"] != 1 else 2
+        database.execute("UPDATE sync.activity SET hours = %s", [other])
+        report(database_url, [pull(phone)])
+        [now] = database.execute("SELECT hours FROM sync.activity").fetchall()
+    assert now["hours"] & other
+    assert now["hours"] != other
+
+
+def test_what_is_left_is_reported_at_the_end(database_url: str) -> None:
+    async def ending() -> None:
+        realms = Realms(
+            Config(Database({"main": realm_at(database_url)}), base=Path("/nonexistent")), {"main": database_url}
+        )
+        made = Reports(realms, pause=1000)
+        made.add(*pull(phone, rows_out=4))
+        task = asyncio.create_task(made.run())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        await realms.close()
+
+    with look_into(database_url) as database:
+        phone = make_client(database)
+        asyncio.run(ending())
+        assert status(database, phone)["pulled"] == 4
+
+
+def test_what_comes_in_while_a_report_fails_is_not_overwritten_by_it() -> None:
+    url = "postgresql://nobody@127.0.0.1:1/none"
+    phone, tablet = uuid4(), uuid4()
+
+    async def failing() -> Reports:
+        realms = Realms(Config(Database({"main": realm_at(url)}), base=Path("/nonexistent")), {"main": url})
+        made = Reports(realms)
+        made.add(*pull(phone, rows_out=1))
+        made.add(*pull(tablet, rows_out=1))
+        task = asyncio.create_task(made.report())
+        await asyncio.sleep(0)
+        made.add(*pull(phone, rows_out=2))
+        await task
+        await realms.close()
+        return made
+
+    waiting = asyncio.run(failing()).waiting["main"]
+    assert (waiting.devices[phone].pulled, waiting.devices[tablet].pulled, waiting.amounts["rows_out"]) == (2, 1, 4)
+
+
 def test_a_device_that_is_gone_is_passed_over(database_url: str) -> None:
     with look_into(database_url) as database:
         phone = make_client(database)
