@@ -160,6 +160,17 @@ class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.port is not None or self.token is not None
 
 
+class Tracing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Traces for OpenTelemetry; none without an endpoint."""
+
+    endpoint: str | None = None
+    """A collector's address for OTLP over HTTP, such as "http://localhost:4318/v1/traces"."""
+    sample: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.05
+    """The part of requests that are recorded, where nobody before us in a trace has decided that."""
+    headers: dict[str, Secret] = msgspec.field(default_factory=dict)
+    """What the collector wants to be brought, such as an Authorization."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     db: Database
     server: Server = Server()
@@ -169,6 +180,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention: Retention = Retention()
     logs: Logs = Logs()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
     base: Path = Path()
     """The configuration file's directory. Not a key of the file."""
     rate_limits: bool = True

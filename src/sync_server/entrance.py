@@ -40,7 +40,8 @@ class Entrance:
     def __init__(self, served: Served, connections: int, watched: Watched) -> None:
         config, urls, closed = served
         self._litestar = create_app(config, urls, connections, closed, watched)
-        self._watch = Watch(watched.tally, Lines(config.logs.requests), self._litestar.state["reports"])
+        lines, reports = Lines(config.logs.requests), self._litestar.state["reports"]
+        self._watch = Watch(watched.tally, lines, reports, config.tracing)
         self._exposure = Exposure(config.metrics, watched.port)
         self._admin: Gate = self._litestar.state["admin"]
         self._direct: Direct = self._litestar.state["direct"]

@@ -14,6 +14,7 @@ from sync_server.budget import Budget
 from sync_server.config import Config, RealmSettings
 from sync_server.database import Tx
 from sync_server.errors import Unavailable, UnknownRealm
+from sync_server.observing.spans import span
 from sync_server.pools import Pool
 
 T = TypeVar("T")
@@ -45,15 +46,18 @@ class Realm:
         `work` must not have effects beyond the transaction. A connection lost during the commit is tried again too: the
         rules find what they have already stored (G5). Raises Unavailable when it cannot be done within the limits.
         """
-        return await self._pool.run(self.settings.schema, work, in_transaction=True)
+        with span("transaction"):
+            return await self._pool.run(self.settings.schema, work, in_transaction=True)
 
     async def once(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """As transact, for `work` that writes by a single statement: it is a transaction of its own, at less cost."""
-        return await self._pool.run(self.settings.schema, work, in_transaction=False)
+        with span("statement"):
+            return await self._pool.run(self.settings.schema, work, in_transaction=False)
 
     async def read(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `work`, which is to be a single statement, without the cost of a transaction around it."""
-        return await self._pool.run(self.settings.schema, work, in_transaction=False)
+        with span("statement"):
+            return await self._pool.run(self.settings.schema, work, in_transaction=False)
 
     @property
     def use(self) -> Use:

@@ -121,7 +121,7 @@ def _changes(present: Config, wanted: Config) -> list[str]:
     """The keys whose values differ."""
     return [
         f"{section}.{field.encode_name}"
-        for section in ("server", "db", "email", "logs", "metrics")
+        for section in ("server", "db", "email", "logs", "metrics", "tracing")
         for field in msgspec.structs.fields(getattr(present, section))
         if _value(present, section, field.name) != _value(wanted, section, field.name)
     ]

@@ -11,6 +11,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Generator
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -49,6 +50,16 @@ def listen(host: str, port: int, remedy: str = "--host, --port or PORT") -> sock
     return listening
 
 
+def _can_trace() -> bool:
+    try:
+        return (
+            find_spec("opentelemetry.sdk") is not None
+            and find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+        )
+    except ModuleNotFoundError:
+        return False
+
+
 class Serving:
     """The server: one process or several."""
 
@@ -59,6 +70,10 @@ class Serving:
         connections = config.db.max_connections // workers  # whichever way the work falls, the sum is within the limit
         if not connections:
             raise ServeError(f"{workers} workers need {workers} connections at least: raise db.max_connections")
+        if config.tracing.endpoint is not None and not _can_trace():
+            raise ServeError(
+                "tracing.endpoint takes packages that are not installed: pip install 'sync-server[tracing]'"
+            )
         self._listening = [listening]
         if config.metrics.port is not None:
             self._listening.append(listen(config.metrics.host, config.metrics.port, "metrics.host or metrics.port"))

@@ -13,6 +13,8 @@ from uuid import UUID
 from litestar.types import HTTPScope
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
     from sync_server.accounts.tokens import Device
 
 # no "@", no space, not as long as a token: what somebody else puts there by mistake stays out of our logs
@@ -40,6 +42,7 @@ class Call:
         "request_id",
         "rows_in",
         "rows_out",
+        "span",
         "status",
         "synced",
         "took",
@@ -59,6 +62,8 @@ class Call:
         """Who calls the admin API."""
         self.claimed: UUID | None = None
         """The client that somebody said to be who did not prove it."""
+        self.span: Span | None = None
+        """Where requests are traced."""
         self.status = 0
         """0 before the answer begins."""
         self.error: str | None = None
