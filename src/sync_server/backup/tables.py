@@ -19,6 +19,8 @@ ACCOUNTS = (
     "audit_chains",
     "spaces",
     "users",
+    "totp",
+    "recovery_codes",
     "clients",
     "kept_aside",
     "device_status",
