@@ -88,6 +88,12 @@ def test_the_first_owner_is_made_before_any_server_ran(configured: Configured, p
     assert said.endswith("olga@x.org is an owner, in realm default\n")
     [olga] = command.lines("user", "list", "--realm", "default")
     assert (olga["name"], olga["role"]) == ("Olga", "owner")
+    with psycopg.connect(url) as connection:
+        connection.execute("INSERT INTO sync.totp (user_id, nonce) SELECT id, 'n' FROM sync.users")
+    said = command.run("user", "set", "--realm", "default", "--remove-second-factor", "olga@x.org")
+    assert said == "olga@x.org: second factor: no\n"
+    with psycopg.connect(url) as connection:
+        assert not connection.execute("SELECT 1 FROM sync.totp").fetchall()
     command.run("user", "set", "--realm", "default", "--role", "user", "--locked", "olga@x.org")
     command.run("owner", "create", "olga@x.org", stdin="another password\n")
     [olga] = command.lines("user", "list", "--realm", "default")

@@ -18,6 +18,7 @@ from sync_server.accounts.listing import User, Wanted
 from sync_server.accounts.management import NO_PASSWORD, Changes, NewUser
 from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.roles import Role
+from sync_server.admin import totp
 from sync_server.commands import passwords, realms, tables
 from sync_server.commands.options import CONFIG
 from sync_server.complaint import Complaint
@@ -108,6 +109,9 @@ def create(path: Path, realm: str, email: str, name: str, language: str | None, 
 @click.option("--role", type=_ROLE, help="Another role.")
 @click.option("--active/--locked", default=None, help="Whether they may sign in and sync.")
 @click.option("--sign-out", is_flag=True, help="Void their tokens; devices that store the password sign in again.")
+@click.option(
+    "--remove-second-factor", is_flag=True, help="Let them sign in without a code of their authenticator app."
+)
 @click.argument("email")
 def set_user(
     path: Path,
@@ -119,6 +123,7 @@ def set_user(
     *,
     active: bool | None,
     sign_out: bool,
+    remove_second_factor: bool,
 ) -> None:
     """Change a user. What is not given stays. Whoever is locked is out from their next call on."""
     given = {"name": name, "language": language, "role": Role(role) if role else None, "active": active}
@@ -126,16 +131,24 @@ def set_user(
 
     async def change(config: Config, found: Realm) -> dict[str, object]:
         _check_role(config, found, role)
-        return await found.transact(functools.partial(_change, email=email, changes=changes, sign_out=sign_out))
+        return await found.transact(
+            functools.partial(
+                _change, email=email, changes=changes, sign_out=sign_out, without_second_factor=remove_second_factor
+            )
+        )
 
-    differing = realms.within(path, realm, change)
-    told = ", ".join(f"{key}: {_said(value)}" for key, value in differing.items())
+    done = realms.within(path, realm, change)
+    told = ", ".join(f"{key}: {_said(value)}" for key, value in done.items())
     click.echo(f"{email}: {told or 'nothing to change'}")
 
 
-async def _change(tx: Tx, email: str, changes: Changes, *, sign_out: bool) -> dict[str, object]:
+async def _change(
+    tx: Tx, email: str, changes: Changes, *, sign_out: bool, without_second_factor: bool
+) -> dict[str, object]:
+    """What was done."""
     before = await management.locked(tx, (await management.find(tx, email)).id)
     differing = changes.differing(before)
+    done = dict(differing)
     who: dict[str, Any] = {"entity": "user", "entity_id": before.id}
     if differing:
         await management.update(tx, before, changes)
@@ -144,8 +157,12 @@ async def _change(tx: Tx, email: str, changes: Changes, *, sign_out: bool) -> di
     if sign_out:
         await management.sign_out(tx, before.id)
         await audit.record(tx, realms.ACTING, action="user.sign_out", **who)
-        return {**differing, "signed out": True}
-    return differing
+        done["signed out"] = True
+    if without_second_factor:
+        await totp.remove(tx, before.id)
+        await audit.record(tx, realms.ACTING, action="second_factor.remove", **who)
+        done["second factor"] = False
+    return done
 
 
 @user.command()
