@@ -22,6 +22,7 @@ from sync_server.admin.resources import (
     rows,
     second_factor,
     stats,
+    takeout,
     users,
 )
 from sync_server.admin.resources import realms as realms_resource
@@ -31,7 +32,7 @@ from sync_server.receiving import Receiving
 from sync_server.server import Server
 
 PATH = "/api/v1"
-RESOURCES = [auth, second_factor, realms_resource, users, clients, rows, overridden, audit_logs, stats]
+RESOURCES = [auth, second_factor, realms_resource, users, takeout, clients, rows, overridden, audit_logs, stats]
 
 
 class Made(NamedTuple):

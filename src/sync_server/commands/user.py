@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID, uuid4
 
 import click
 import msgspec
 
-from sync_server import audit
+from sync_server import audit, takeout
 from sync_server.accounts import listing, management
 from sync_server.accounts.listing import User, Wanted
 from sync_server.accounts.management import NO_PASSWORD, Changes, NewUser
@@ -24,6 +26,7 @@ from sync_server.commands.options import CONFIG
 from sync_server.complaint import Complaint
 from sync_server.config import Config
 from sync_server.database import Tx
+from sync_server.errors import UserNotFound
 from sync_server.realms import Realm
 
 _PAGE = 1000
@@ -182,6 +185,49 @@ def delete(path: Path, realm: str, email: str, *, yes: bool) -> None:
 
     realms.within(path, realm, lambda _, found: found.transact(remove))
     click.echo(f"{email} is gone")
+
+
+@user.command()
+@CONFIG
+@_REALM
+@click.argument("email")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def export(path: Path, realm: str, email: str, file: Path) -> None:
+    """Write everything that is stored about a user to FILE, a zip archive for them: account, rows, history, devices."""
+
+    async def begin(tx: Tx) -> takeout.Account:
+        account = await takeout.account(tx, (await management.find(tx, email)).id)
+        if account is None:
+            raise UserNotFound
+        await audit.record(tx, realms.ACTING, action="user.export", entity="user", entity_id=account.id)
+        return account
+
+    with _new_file(file) as archive:
+
+        async def write(_: Config, found: Realm) -> None:
+            account = await found.transact(begin)
+            async for piece in takeout.archive(found, account):
+                archive.write(piece)
+
+        realms.within(path, realm, write)
+    click.echo(f"{file} has everything that is stored about {email}")
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file for its owner alone, which is gone again where it could not be finished. Raises Complaint."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as exc:
+        raise Complaint(f"{path}: {exc.strerror}") from exc
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+    except BaseException as exc:
+        path.unlink()
+        if isinstance(exc, OSError):
+            raise Complaint(f"{path}: {exc.strerror}") from exc
+        raise
 
 
 def _check_role(config: Config, realm: Realm, role: str | None) -> None:
