@@ -121,9 +121,10 @@ WITH bounds AS (
         AND (c.first_stamp IS NULL OR %(from_)s >= s.pruned)
         AND %(from_)s <= s.clock AND (%(from_)s >= s.restored OR %(from_)s = 0)
         AND %(most)s > (
+            -- in selects of their own the bounds are reckoned once, and not for each sync
             SELECT count(*) FROM sync.clients other
-            WHERE other.sync_started > (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s
-                AND other.sync_started < (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s
+            WHERE other.sync_started > (SELECT (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s)
+                AND other.sync_started < (SELECT (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s)
                 AND other.id <> %(client_id)s
         )
     RETURNING s.id AS space_id, c.sync_to AS "to", c.first_stamp

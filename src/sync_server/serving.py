@@ -27,6 +27,8 @@ from sync_server.workers import Workers
 
 log = structlog.get_logger()
 _BACKLOG = 2048
+_GARBAGE = 10_000
+"""Objects after which Python looks for cycles among them. By default some 700, which as few as ten calls have at once."""
 _KEEP_ALIVE = 30
 """Seconds that an idle connection is kept."""
 
@@ -153,6 +155,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        gc.set_threshold(_GARBAGE)
         gc.freeze()  # what is there now stays: looking through it again and again would stop all calls for 30 ms each time
         threading.Thread(target=self._listen, args=(asyncio.get_running_loop(),), daemon=True).start()
 
