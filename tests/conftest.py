@@ -19,8 +19,7 @@ from hypothesis import HealthCheck, settings
 
 import clusters
 import forking
-from postgres import GIVEN, PREPARED, Given, Postgres, prepare_nothing, served
-from sync_server import migrations
+from postgres import GIVEN, PREPARED, Given, Own, Postgres, prepare_nothing, served
 from sync_server.embedded import EmbeddedPostgres
 
 settings.register_profile(
@@ -54,7 +53,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         yield given
         given.drop_databases()
         return
-    embedded = EmbeddedPostgres(clusters.put(tmp_path_factory.mktemp("postgres") / "data"), settings=FAST)
+    embedded = Own(clusters.put(tmp_path_factory.mktemp("postgres") / "data"), settings=FAST)
     embedded.start()
     yield embedded
     embedded.stop()
@@ -71,9 +70,7 @@ def own_postgres_only(postgres: Postgres) -> EmbeddedPostgres:
 @pytest.fixture
 def database_url(postgres: Postgres) -> str:
     """The URL of a fresh, migrated database."""
-    url = postgres.create_database(f"test_{next(_numbers)}")
-    migrations.migrate(url)
-    return url
+    return postgres.create_migrated(f"test_{next(_numbers)}")
 
 
 @dataclass

@@ -14,7 +14,6 @@ import pytest
 
 from conftest import Process, start_server
 from postgres import Postgres
-from sync_server import migrations
 from sync_server.config import Config, Secret
 from sync_server.config import Database as ConfiguredDatabase
 from sync_server.database import Tx
@@ -58,9 +57,7 @@ class Database:
 @pytest.fixture(scope="module")
 def migrated(postgres: Postgres) -> str:
     """The URL of a database whose audit log the module's tests share."""
-    url = postgres.create_database(f"audit_{uuid4().hex[:8]}")
-    migrations.migrate(url)
-    return url
+    return postgres.create_migrated(f"audit_{uuid4().hex[:8]}")
 
 
 @pytest.fixture

@@ -22,8 +22,7 @@ Lines = list[Any]
 
 @pytest.fixture(scope="module")
 def full_url(postgres: Postgres) -> str:
-    url = postgres.create_database("backup_full")
-    migrations.migrate(url)
+    url = postgres.create_migrated("backup_full")
     fill(url)
     return url
 
@@ -71,8 +70,7 @@ def test_what_was_restored_otherwise_than_written_is_found(
 
 def test_it_is_a_picture_of_one_moment(postgres: Postgres, database_url: str) -> None:
     """While rows are read, the user goes."""
-    busy = postgres.create_database("backup_busy")
-    migrations.migrate(busy)
+    busy = postgres.create_migrated("backup_busy")
     fill(busy, rows=1500)
     before, stream = content(busy), io.BytesIO()
 
@@ -170,9 +168,7 @@ DAMAGES = [
 
 @pytest.fixture(scope="module")
 def empty_url(postgres: Postgres) -> str:
-    url = postgres.create_database("backup_empty")
-    migrations.migrate(url)
-    return url
+    return postgres.create_migrated("backup_empty")
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)

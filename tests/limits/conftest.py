@@ -9,8 +9,7 @@ from uuid import uuid4
 import pytest
 
 from conftest import Process, start_server
-from sync_server import migrations
-from sync_server.embedded import EmbeddedPostgres
+from postgres import Postgres
 from users import Connection, User, look_into
 from wire import Wire
 
@@ -26,10 +25,8 @@ NewUser = Callable[..., User]
 
 
 @pytest.fixture(scope="module")
-def process(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    urls = {realm: postgres.create_database(f"{realm}_{uuid4().hex[:8]}") for realm in REALMS}
-    for url in urls.values():
-        migrations.migrate(url)
+def process(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    urls = {realm: postgres.create_migrated(f"{realm}_{uuid4().hex[:8]}") for realm in REALMS}
     config = {
         "server": {"bcrypt_rounds": 4},
         "limits": {"syncs": 2},

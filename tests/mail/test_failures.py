@@ -12,7 +12,6 @@ import pytest
 from mail.conftest import QUICK, House, Logged, Offices, Queue
 from mail.post_office import Gate, Loop
 from postgres import Postgres
-from sync_server import migrations
 from sync_server.mail import queue as queue_rules
 from sync_server.mail.pace import Pace
 from sync_server.realms import Realms
@@ -311,8 +310,7 @@ def test_a_database_that_is_down_at_the_start_delays_nobody_else(
 ) -> None:  # fmt: skip
     office = open_office()
     queued = queue.add()
-    other_url = postgres.create_database("quick_realm")
-    migrations.migrate(other_url)
+    other_url = postgres.create_migrated("quick_realm")
     gate = Gate(loop, socket_path, is_open=False)
     config_urls = {"main": through(gate, house.urls["main"]), "quick": other_url, "away": "postgresql://127.0.0.1:1/x"}
     house.urls = config_urls

@@ -14,7 +14,6 @@ import pytest
 from postgres import Postgres, realm_at
 from proxies import Proxy, address_of, through
 from server.conftest import operator
-from sync_server import migrations
 from sync_server.config import Config, Database
 from sync_server.database import Tx
 from sync_server.errors import Unavailable
@@ -31,9 +30,7 @@ def new_database(postgres: Postgres) -> Callable[[], str]:
     """Make a migrated database; its URL."""
 
     def make() -> str:
-        url = postgres.create_database(f"realms_{next(_numbers)}")
-        migrations.migrate(url)
-        return url
+        return postgres.create_migrated(f"realms_{next(_numbers)}")
 
     return make
 

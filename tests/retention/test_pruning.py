@@ -15,10 +15,9 @@ from uuid import uuid4
 import pytest
 
 import forking
+from postgres import Postgres
 from retention.conftest import Prune, run
-from sync_server import migrations
 from sync_server.config import Config, Database
-from sync_server.embedded import EmbeddedPostgres
 from sync_server.keys import Keys
 from sync_server.mail import outbox
 from sync_server.realms import Realm, Realms
@@ -94,10 +93,8 @@ def test_what_has_expired_goes(user: User, prune: Prune) -> None:
 
 
 @pytest.fixture
-def fresh_url(postgres: EmbeddedPostgres) -> str:
-    url = postgres.create_database(f"retention_{uuid4().hex[:8]}")
-    migrations.migrate(url)
-    return url
+def fresh_url(postgres: Postgres) -> str:
+    return postgres.create_migrated(f"retention_{uuid4().hex[:8]}")
 
 
 def test_of_several_processes_one_prunes_and_not_again_at_once(fresh_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from operators import within
 from postgres import Postgres
-from sync_server import migrations
 from sync_server.database import Tx, queries
 from sync_server.stored import rows
 from sync_server.stored.versions import RowKey
@@ -24,8 +23,7 @@ MANY = 20_000
 
 @pytest.fixture(scope="module")
 def filled(postgres: Postgres) -> Iterator[psycopg.Connection[Any]]:
-    url = postgres.create_database("browsing")
-    migrations.migrate(url)
+    url = postgres.create_migrated("browsing")
     with psycopg.connect(url, autocommit=True) as connection:
         identity = "('00000000-0000-0000-' || lpad(i::text, 4, '0') || '-000000000000')::uuid"
         connection.execute(f"INSERT INTO sync.spaces (id) SELECT {identity} FROM generate_series(1, 300) i".encode())
