@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from device import Device
 from game import FAULTS, KEYS, SKEWS, Game, Plan
+from operators import put_back
+from sync_server.stored.versions import RowKey
 from users import User
 from wire import Answer, Request, Send, Transport, crash_after, direct, lose_answer, lose_request
 
@@ -63,9 +65,10 @@ def random_plan(rng: random.Random) -> Plan:
 
 
 def live_at_once(user: User, devices: Sequence[Device], seed: int) -> None:
-    """The devices live in threads, then come to rest; raises AssertionError unless they are equal."""
-    with ThreadPoolExecutor(len(devices)) as pool:
+    """The devices live in threads, as does an operator; then they come to rest; AssertionError unless they are equal."""
+    with ThreadPoolExecutor(len(devices) + 1) as pool:
         futures = [pool.submit(live, device, seed * 100 + number) for number, device in enumerate(devices)]
+        futures.append(pool.submit(operate, user, seed))
         for future in futures:
             future.result()
     rest_together(user, devices)
@@ -89,6 +92,17 @@ def live(device: Device, seed: int) -> None:
         device.transport = troubled(faults)
         device.tries_to_sync()
     device.transport = direct
+
+
+def operate(user: User, seed: int) -> None:
+    """Bring back versions while the devices sync."""
+    rng = random.Random(seed)
+    for _ in range(6):
+        lines = [*user.overridden(), *user.rows().values()]
+        if lines:
+            line = rng.choice(lines)
+            row_data = rng.choice([line["row_data"], '{"title": "by an operator"}', None])
+            put_back(user.connection, RowKey(user.space_id, line["tablename"], line["rowguid"]), row_data)
 
 
 def troubled(faults: Mapping[int, Transport]) -> Transport:
