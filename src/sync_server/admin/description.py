@@ -15,9 +15,8 @@ import msgspec
 from litestar import Litestar
 from litestar.openapi import OpenAPIConfig
 
-from sync_server.accounts.roles import Role
 from sync_server.admin import permissions
-from sync_server.errors import Refusal
+from sync_server.admin.permissions import Declared
 
 Document = dict[str, Any]
 CONFIG = OpenAPIConfig("sync-server", "1", use_handler_docstrings=True, create_examples=False)
@@ -92,13 +91,10 @@ def _of_devices(document: Document) -> Document:
 
 
 def _of_admins(document: Document, app: Litestar) -> Document:
-    needed = permissions.table(app)
-    refused = permissions.refusals(app)
-    paths = {path: item for path, item in document["paths"].items() if ("GET", path) in needed or item.keys() - {"get"}}
+    declared, paths = permissions.declared(app), document["paths"]
     for path, item in paths.items():
         for method, operation in item.items():
-            route = (method.upper(), path)
-            _describe(operation, path, needed[route], refused[route])
+            _describe(operation, path, declared[method.upper(), path])
     for name, schema in document["components"]["schemas"].items():
         if name.startswith(("PageOf", "SuccessOf")):
             schema["required"] = sorted(schema["properties"])
@@ -110,19 +106,29 @@ def _of_admins(document: Document, app: Litestar) -> Document:
     return {"paths": renamed, "components": components}
 
 
-def _describe(operation: Document, path: str, needed: Role | None, refused: tuple[type[Refusal], ...]) -> None:
+def _describe(operation: Document, path: str, declared: Declared) -> None:
+    needed = declared.needs
     name = operation["summary"]
     operation["operationId"] = name[0].lower() + name[1:]
-    summary, _, rest = operation["description"].partition("\n")
+    summary, rest = _sentence(operation["description"])
     role = "" if needed is None else f"Needs the role `{needed}`" + (" in the realm." if "{realm" in path else ".")
     operation["summary"] = summary
     operation["description"] = "\n\n".join(part for part in (rest.strip(), role) if part)
     for parameter in operation.get("parameters", ()):
         _improve(parameter)
     success = {status: answer for status, answer in operation["responses"].items() if status.startswith("2")}
-    operation["responses"] = {**success, **_refusals(operation, path, needed, refused)}
+    if declared.gives:
+        (answer,) = success.values()
+        answer["content"] = {media_type: {"schema": {"type": "string"}} for media_type in declared.gives}
+    operation["responses"] = {**success, **_refusals(operation, path, declared)}
     if needed is not None:
         operation["security"] = [{"admin": []}]
+
+
+def _sentence(text: str) -> tuple[str, str]:
+    """The first sentence, on one line, and what follows."""
+    first, *rest = re.split(r"(?<=\.)\s+", text, maxsplit=1)
+    return " ".join(first.split()), "".join(rest)
 
 
 def _improve(parameter: Document) -> None:
@@ -139,7 +145,7 @@ def _improve(parameter: Document) -> None:
         parameter.pop(unused, None)
 
 
-def _refusals(operation: Document, path: str, needed: Role | None, refused: tuple[type[Refusal], ...]) -> Document:
+def _refusals(operation: Document, path: str, declared: Declared) -> Document:
     """By status: what every route of this kind refuses, and what this one does besides."""
     reasons: dict[int, list[str]] = {422: ["`invalid`: a field or parameter is not as it should be"]}
     reasons[503] = ["`unavailable`: the realm's database does not answer; `Retry-After` says when to try again"]
@@ -147,11 +153,11 @@ def _refusals(operation: Document, path: str, needed: Role | None, refused: tupl
         reasons |= {400: ["`malformed_body`"], 413: ["`body_too_large`"], 415: ["`unsupported_media_type`"]}
     if any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ())):
         reasons.setdefault(400, []).append("`invalid_cursor`")
-    if needed is not None:
+    if declared.needs is not None:
         reasons |= {401: ["`unauthenticated`: there is no valid token"], 403: ["`forbidden`: it takes a higher role"]}
     if "{" in path:
         reasons[404] = ["`unknown_realm`"] if "{realm" in path else ["`not_found`"]
-    for refusal in refused:
+    for refusal in declared.refuses:
         reasons.setdefault(refusal.status, []).append(f"`{refusal.code}`: {refusal.message}")
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Failure"}}}
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from litestar import Litestar
 from litestar.connection import ASGIConnection
@@ -19,7 +19,7 @@ from sync_server.errors import Refusal, UnknownRealm
 from sync_server.realms import Realms
 from sync_server.server import Server
 
-_NEEDS, _REFUSES = "needs", "refuses"
+_NEEDS, _REFUSES, _GIVES = "needs", "refuses", "gives"
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
@@ -29,6 +29,11 @@ def needs(role: Role, *refuses: type[Refusal]) -> dict[str, Any]:
     `refuses`: what its rules raise besides what every route does, for the documentation.
     """
     return {_NEEDS: role, _REFUSES: refuses}
+
+
+def gives(opt: dict[str, Any], *media_types: str) -> dict[str, Any]:
+    """`opt` of a route whose answer is no envelope but text of these media types."""
+    return {**opt, _GIVES: media_types}
 
 
 def anybody(*refuses: type[Refusal]) -> dict[str, Any]:
@@ -87,12 +92,24 @@ class Guard:
 
 def table(app: Litestar) -> dict[tuple[str, str], Role | None]:
     """What every route needs, by method and path; None: nothing."""
-    return {route: handler.opt[_NEEDS] for route, handler in _handlers(app)}
+    return {route: each.needs for route, each in declared(app).items()}
 
 
-def refusals(app: Litestar) -> dict[tuple[str, str], tuple[type[Refusal], ...]]:
-    """What every route refuses besides what all do, by method and path."""
-    return {route: handler.opt[_REFUSES] for route, handler in _handlers(app)}
+class Declared(NamedTuple):
+    """What stands beside a route."""
+
+    needs: Role | None
+    refuses: tuple[type[Refusal], ...]
+    gives: tuple[str, ...]
+    """Media types; empty: an envelope."""
+
+
+def declared(app: Litestar) -> dict[tuple[str, str], Declared]:
+    """By method and path."""
+    return {
+        route: Declared(handler.opt[_NEEDS], handler.opt[_REFUSES], handler.opt.get(_GIVES, ()))
+        for route, handler in _handlers(app)
+    }
 
 
 def _handlers(app: Litestar) -> Iterator[tuple[tuple[str, str], HTTPRouteHandler]]:

@@ -15,7 +15,7 @@ from litestar.response import Stream
 from sync_server.accounts.roles import Role
 from sync_server.admin.envelope import Page
 from sync_server.admin.pages import Paging
-from sync_server.admin.permissions import needs
+from sync_server.admin.permissions import gives, needs
 from sync_server.admin.shapes import Since, Somebody, Until, between, raw, time_of
 from sync_server.audit import exporting, listing
 from sync_server.audit.exporting import Format
@@ -24,7 +24,7 @@ from sync_server.bodies import storable
 from sync_server.realms import Realm
 
 _ALL = "/realms/{realm_name:str}/audit-logs"
-_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl"}
+_TYPES = {"csv": "text/csv", "jsonl": "application/jsonl"}
 _OPERATIONS = {"I": "insert", "U": "update", "D": "delete"}
 By = Annotated[UUID | None, QueryParameter(description="Only what this user did, by id")]
 Text = Annotated[str | None, QueryParameter(max_length=1000)]
@@ -124,7 +124,7 @@ async def list_audited_changes(
     return paging.page(found, lambda change: change.place, None, _changed)
 
 
-@get(f"{_ALL}/export", opt=needs(Role.ADMIN), tags=["audit"])
+@get(f"{_ALL}/export", opt=gives(needs(Role.ADMIN), *_TYPES.values()), tags=["audit"])
 async def export_audit_logs(
     realm: NamedDependency[Realm],
     since: Since = None,
