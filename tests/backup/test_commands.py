@@ -37,6 +37,7 @@ def test_a_realm_is_moved_by_its_file(operator: Operator, postgres: Postgres, da
     assert restored.code == 0, restored.err
     assert "restored into realm moved" in restored.out
     assert content(moved)["rows"] == content(database_url)["rows"]
+    assert [line[4] for line in content(moved)["audit_lines"]] == ["realm.restore"]
     assert "the realm is not empty" in operator.run("restore", "--realm", "moved", "todos.backup").complaint
     assert "is there already" in operator.run("backup", "--realm", "todos", "todos.backup").complaint
     assert operator.run("backup", "take", "--realm", "todos", "--replace", "todos.backup").code == 0

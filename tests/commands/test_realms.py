@@ -92,6 +92,8 @@ def test_a_database_that_was_put_back_by_other_means_is_told_of(configured: Conf
         assert connection.execute(query).fetchone() == (0, 7, 15)
         command.run("realm", "put-back", "todos", "--yes")
         [(restored, session, acknowledged)] = connection.execute(query).fetchall()
+        lines = connection.execute("SELECT action, entity_id, via FROM sync.audit_lines").fetchall()
+    assert lines == [("realm.put_back", "todos", "cli")]
     assert restored > 2**60
     assert session > 7
     assert acknowledged == 0

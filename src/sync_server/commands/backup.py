@@ -16,6 +16,7 @@ from sync_server import config as configuration
 from sync_server import preparing
 from sync_server.backup import files
 from sync_server.backup.archive import Count, Reader
+from sync_server.commands import realms
 from sync_server.commands.options import CONFIG, realms_named
 from sync_server.commands.progress import bar
 from sync_server.embedded import EmbeddedPostgres
@@ -45,7 +46,7 @@ def backup() -> None:
     """  # noqa: D301 - click's mark for lines that are not to be wrapped
 
 
-@backup.command()
+@backup.command(short_help="Write a backup into FILE.")
 @CONFIG
 @click.option("--realm", required=True, help="The realm.")
 @click.option("--replace", is_flag=True, help="Write over a file that is there already.")
@@ -70,7 +71,7 @@ def take(path: Path, realm: str, file: str, *, replace: bool, as_json: bool) -> 
     )
 
 
-@backup.command()
+@backup.command(short_help="See whether FILE can be restored.")
 @click.option(
     "--url", help="A PostgreSQL URL where it may be restored to, in a schema of its own that is dropped again."
 )
@@ -105,6 +106,8 @@ def restore(path: Path, realm: str, file: str, *, as_json: bool) -> None:
         bar("Restoring") as progress,
     ):
         restored = backups.restore(config.db.realms[name].schema, urls[name], stream, progress)
+        told = {"taken_at": restored.head.taken_at, "of_realm": restored.head.realm}
+        realms.note(config, urls, name, "realm.restore", told)
     _say(f"{_title(restored)}: restored into realm {name}", restored.counts, as_json)
 
 

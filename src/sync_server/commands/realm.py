@@ -15,7 +15,7 @@ from sync_server import backup, checking, connection_url, keys, migrating, migra
 from sync_server import config as configuration
 from sync_server.admin import condition
 from sync_server.checking import Problem
-from sync_server.commands import tables
+from sync_server.commands import realms, tables
 from sync_server.commands.options import CONFIG, realms_named
 from sync_server.complaint import Complaint
 from sync_server.config import Config, RealmSettings
@@ -30,7 +30,7 @@ def realm() -> None:
     """The realms of the configuration: list them, add one, check one, drop one."""
 
 
-@realm.command("list")
+@realm.command("list", short_help="List realms, and how they are.")
 @CONFIG
 @tables.JSON
 def list_realms(path: Path, *, as_json: bool) -> None:
@@ -42,11 +42,11 @@ def list_realms(path: Path, *, as_json: bool) -> None:
 
 
 async def _conditions(config: Config, urls: dict[str, str]) -> list[dict[str, Any]]:
-    realms = Realms(config, urls)
+    opened = Realms(config, urls)
     try:
-        found = await asyncio.gather(*(condition.of(realms.get(name)) for name in urls))
+        found = await asyncio.gather(*(condition.of(opened.get(name)) for name in urls))
     finally:
-        await realms.close()
+        await opened.close()
     return [_line(config.db.realms[name], name, each) for name, each in zip(urls, found, strict=True)]
 
 
@@ -76,7 +76,7 @@ def _database(settings: RealmSettings) -> str:
     return f"{parts.get('host') or parts.get('hostaddr') or 'local'}/{parts.get('dbname', '')}"
 
 
-@realm.command()
+@realm.command(short_help="Add a realm to the configuration.")
 @CONFIG
 @click.option(
     "--schema", help="The schema for the realm's tables, where the database has other realms.  [default: sync]"
@@ -110,7 +110,7 @@ def _prepare(path: Path, name: str) -> None:
             raise Complaint(f"realm {name}: {problem}")
 
 
-@realm.command()
+@realm.command(short_help="See whether its database can be used.")
 @CONFIG
 @click.argument("name")
 def check(path: Path, name: str) -> None:
@@ -126,7 +126,7 @@ def check(path: Path, name: str) -> None:
     click.echo(f"Realm {name}: {said}")
 
 
-@realm.command("put-back")
+@realm.command("put-back", short_help="Say that its database was put back.")
 @CONFIG
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.argument("name")
@@ -144,10 +144,11 @@ def put_back(path: Path, name: str, *, yes: bool) -> None:
         if problem := migrating.migrate(name, config.db.realms[name], urls[name]):
             raise Complaint(f"realm {name}: {problem}")
         backup.put_back(config.db.realms[name].schema, urls[name])
+        realms.note(config, urls, name, "realm.put_back")
     click.echo(f"Realm {name}: devices go on with what the database has now")
 
 
-@realm.command()
+@realm.command(short_help="Remove a realm and its data.")
 @CONFIG
 @click.option("--keep-data", is_flag=True, help="Only take it out of the configuration.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from sync_server import audit, migrating, preparing
 from sync_server import config as configuration
-from sync_server import migrating, preparing
 from sync_server.audit import Acting
 from sync_server.commands.options import realms_named
 from sync_server.complaint import Complaint
@@ -37,6 +37,19 @@ def within(path: Path, realm: str | None, work: Callable[[Config, Realm], Awaita
         if migrate and (problem := migrating.migrate(name, config.db.realms[name], urls[name])):
             raise Refused(f"realm {name}: {problem}")
         return asyncio.run(_within(config, urls, name, work))
+
+
+def note(
+    config: Config, urls: dict[str, str], name: str, action: str, told: Mapping[str, object] | None = None
+) -> None:
+    """A line in the audit log of something that was done to the whole realm."""
+
+    async def record(_: Config, realm: Realm) -> None:
+        await realm.transact(
+            lambda tx: audit.record(tx, ACTING, action=action, entity="realm", entity_id=name, new=told)
+        )
+
+    asyncio.run(_within(config, urls, name, record))
 
 
 async def _within(config: Config, urls: dict[str, str], name: str, work: Callable[[Config, Realm], Awaitable[T]]) -> T:
