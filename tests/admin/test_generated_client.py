@@ -35,7 +35,10 @@ def directory(http: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> P
     """Where the package `client` is."""
     directory = tmp_path_factory.mktemp("generated")
     (directory / "openapi.json").write_bytes(http.get("/api-docs/openapi.json").content)
-    (directory / "config.yaml").write_text("post_hooks: []\n")
+    # it knows JSON, text and octets
+    (directory / "config.yaml").write_text(
+        "post_hooks: []\ncontent_type_overrides: {application/zip: application/octet-stream}\n"
+    )
     command = [
         "generate",
         "--path",

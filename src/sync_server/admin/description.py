@@ -36,6 +36,10 @@ _ALSO = {
 """Refusals of any call of a device that brings a body."""
 
 
+_TEXT: Document = {"type": "string"}
+_FILES: dict[str, Document] = {"application/zip": {"type": "string", "format": "binary"}}
+
+
 class Description:
     """The document, made when it is first asked for."""
 
@@ -119,7 +123,7 @@ def _describe(operation: Document, path: str, declared: Declared) -> None:
     success = {status: answer for status, answer in operation["responses"].items() if status.startswith("2")}
     if declared.gives:
         (answer,) = success.values()
-        answer["content"] = {media_type: {"schema": {"type": "string"}} for media_type in declared.gives}
+        answer["content"] = {media_type: {"schema": _FILES.get(media_type, _TEXT)} for media_type in declared.gives}
     operation["responses"] = {**success, **_refusals(operation, path, declared)}
     if needed is not None:
         operation["security"] = [{"admin": []}]

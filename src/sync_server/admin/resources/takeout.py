@@ -11,7 +11,7 @@ from litestar.response import Stream
 
 from sync_server import audit, takeout
 from sync_server.accounts.roles import Role
-from sync_server.admin.permissions import needs
+from sync_server.admin.permissions import gives, needs
 from sync_server.audit import Acting
 from sync_server.database import Tx
 from sync_server.errors import UserNotFound
@@ -23,7 +23,7 @@ _ZIP = "application/zip"
 
 @get(
     "/realms/{realm_name:str}/users/{user_id:uuid}/export",
-    opt=needs(Role.ADMIN, UserNotFound),
+    opt=gives(needs(Role.ADMIN, UserNotFound), _ZIP),
     tags=["users"],
     media_type=_ZIP,
 )
