@@ -9,7 +9,8 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +34,7 @@ HOURS = {"hour_starts": [n * 3_600_000 for n in range(24)], "hour_bits": [1 << n
 _CALLS = {"login": "login", "pull": "pull", "push": "push", "cancelSync": "cancel"}
 """The calls that tell something of a device, by the first part of their path, and as the status names them."""
 _DONE = 200
+_NOTHING: Mapping[str, Any] = {}
 
 
 class Seen:
@@ -124,12 +126,18 @@ class Reports:
         self.waiting: dict[str, _OfRealm] = {}
         """What the next report tells, by realm."""
 
-    def add(self, call: Call, route: str | None) -> None:
-        """Note a call of a device that has come to its end. It costs a few microseconds."""
-        if call.realm is None or route is None:
-            return
-        kind = _CALLS.get(route[1:].partition("/")[0])
+    def add(self, call: Call, route: str | None, named: Mapping[str, Any] = _NOTHING) -> None:
+        """Note a call of a device that has come to its end. It costs a few microseconds.
+
+        `named`: what the path names, which counts where the call was refused before anybody looked, as with a body that is
+        too large.
+        """
+        kind = None if route is None else _CALLS.get(route[1:].partition("/")[0])
         if kind is None:
+            return
+        if call.realm is None:
+            self._look_at_path(call, named)
+        if call.realm is None:
             return
         realm = self.waiting.get(call.realm)
         if realm is None:
@@ -140,10 +148,16 @@ class Reports:
             return
         seen = realm.devices.get(client)
         if seen is None:
-            if len(realm.devices) >= _MOST:
-                return
+            if len(realm.devices) >= (_MOST if call.device is not None else _MOST // 2):
+                return  # whoever makes up ids leaves room for those who prove theirs
             seen = realm.devices[client] = Seen()
         seen.add(call, kind, time.monotonic())
+
+    def _look_at_path(self, call: Call, named: Mapping[str, Any]) -> None:
+        with suppress(Refusal):
+            call.realm = self._realms.get(named["realm_name"]).name if "realm_name" in named else None
+        with suppress(ValueError):
+            call.claimed = UUID(named["client_id"]) if "client_id" in named else None
 
     @staticmethod
     def _count(amounts: Counter[str], call: Call, kind: str) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from device import Device, Unauthorized
+from device import Device, Refused, Unauthorized
 from postgres import realm_at
 from sync_server import reports
 from sync_server.accounts import tokens
@@ -257,6 +257,25 @@ def test_a_server_reports_what_its_devices_do(user: User) -> None:
     assert 0 <= of_phone["took"] < 60_000
     assert (of_tablet["pulled"], of_tablet["pushed"]) == (1, 0)
     assert (of_tablet["error"], of_tablet["error_call"]) == ("login_rejected", "login")
+
+
+def test_a_phone_with_a_call_that_is_too_large_is_told_of(user: User) -> None:
+    """It cannot sync until somebody raises the limit, and is refused before anybody looks at its token."""
+    phone = user.device()
+    phone.insert("todos", "1", {"title": "x" * 9_000_000})
+    with pytest.raises(Refused):
+        phone.sync()
+    found = eventually(user, phone, "error")
+    assert (found["error"], found["error_call"]) == ("body_too_large", "push")
+
+
+def test_ids_that_nobody_proved_leave_room_for_others(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "_MOST", 4)
+    made = report(database_url)
+    for _ in range(5):
+        made.add(call(None, error="login_rejected", claimed=uuid4()), "/login/{realm_name:str}")
+    made.add(*pull(uuid4(), rows_out=1))
+    assert len(made.waiting["main"].devices) == 3
 
 
 def eventually(user: User, device: Device, known: str) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Watch:
         if route not in PROBES or call.status >= _FAILED:
             self._lines.add(call, route, seconds)
             self._tally.lines_dropped = self._lines.dropped
-        self._reports.add(call, route)
+        self._reports.add(call, route, cast("dict[str, Any]", scope).get("path_params", {}))
         if self._tracer is not None and call.span is not None:
             self._tracer.end(call.span, call, route)
 
