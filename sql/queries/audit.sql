@@ -258,7 +258,6 @@ WITH found AS (
         WHERE a.bucket = b.bucket AND a.at >= %(since)s AND a.at < %(until)s AND a.at <= %(after_at)s
             AND (a.at, a.chain_id, a.number, h.ordinal)
                 < (%(after_at)s, %(after_chain)s, %(after_number)s, %(after_ordinal)s)
-            AND (%(user_id)s::uuid IS NULL OR a.user_id = %(user_id)s)
             AND (%(tablename)s::text IS NULL OR h.tablename = %(tablename)s)
             AND (%(rowguid)s::text IS NULL OR h.rowguid = %(rowguid)s)
         ORDER BY a.at DESC, a.chain_id DESC, a.number DESC, h.ordinal DESC
@@ -278,6 +277,22 @@ LEFT JOIN sync.history o ON o.space_id = l.chain_id AND o.stamp = l.old_stamp AN
 LEFT JOIN sync.audit_details d ON d.chain_id = l.chain_id AND d.number = l.number
 LEFT JOIN sync.users u ON u.id = l.user_id
 ORDER BY l.at DESC, l.chain_id DESC, l.number DESC, l.ordinal DESC;
+
+-- name: audited_changes_by_user
+-- as audited_changes, but for these parts
+WITH found AS (
+    SELECT a.chain_id, a.number, a.at, a.user_id, a.client_id, a.request_id, h.stamp, h.ordinal, h.operation, h.tablename,
+        h.rowguid, h.client_date, h.row_data, h.old_stamp, h.old_ordinal, h.old_data
+    FROM sync.audit_lines a
+    JOIN sync.history h ON h.space_id = a.chain_id AND h.stamp = a.stamp
+    WHERE a.user_id = %(user_id)s AND a.at >= %(since)s AND a.at < %(until)s AND a.at <= %(after_at)s
+        AND (a.at, a.chain_id, a.number, h.ordinal) < (%(after_at)s, %(after_chain)s, %(after_number)s, %(after_ordinal)s)
+        AND (%(tablename)s::text IS NULL OR h.tablename = %(tablename)s)
+        AND (%(rowguid)s::text IS NULL OR h.rowguid = %(rowguid)s)
+    ORDER BY a.at DESC, a.chain_id DESC, a.number DESC, h.ordinal DESC
+    LIMIT %(rows)s
+)
+SELECT * FROM found;
 
 -- name: erase_audited_content
 UPDATE sync.audit_details SET content = NULL, content_salt = NULL WHERE subject_id = %(user_id)s;

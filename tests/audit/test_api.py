@@ -148,7 +148,7 @@ def test_long_values_are_in_the_export_alone(admin: Person, user: User) -> None:
     assert (short["old"], long["new"]) == (None, None)
     assert short["old_bytes"] == long["new_bytes"] > 70_000
     exported = admin.call("GET", logs("/export"), params={"user": str(user.space_id)})
-    assert exported.headers["Content-Type"] == "application/jsonl"
+    assert exported.headers["Content-Disposition"] == 'attachment; filename="audit-full.jsonl"'
     lines = [json.loads(line) for line in exported.text.splitlines()]
     assert [len(line["new"]["title"]) for line in lines] == [5, 70_000]
     assert len(lines[0]["old"]["title"]) == 70_000
@@ -157,7 +157,7 @@ def test_long_values_are_in_the_export_alone(admin: Person, user: User) -> None:
 def test_an_export_as_csv_is_a_table(admin: Person, user: User) -> None:
     push(user.devices[0], "a", "b")
     exported = admin.call("GET", logs("/export"), params={"user": str(user.space_id), "format": "csv"})
-    assert exported.headers["Content-Type"].startswith("text/csv")
+    assert exported.headers["Content-Disposition"] == 'attachment; filename="audit-full.csv"'
     rows = list(csv.DictReader(io.StringIO(exported.text)))
     assert [row["action"] for row in rows] == ["row.update", "row.update"]
     assert json.loads(rows[0]["new"])["title"] == "b"

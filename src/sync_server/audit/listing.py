@@ -143,7 +143,8 @@ async def changes(tx: Tx, wanted: RowsWanted, after: RowPlace | None, rows: int)
     """The next changes of rows after a place."""
     place = after or RowPlace(_LAST, _LAST_ID, _LAST, 2**31 - 1)
     limits = {"rows": rows, "buckets": list(range(BUCKETS)), "most": _LONG, "after_ordinal": place.ordinal}
-    return await tx.all(RowChange, "audited_changes", {**wanted._asdict(), **_after(place), **limits})
+    name = "audited_changes" if wanted.user_id is None else "audited_changes_by_user"
+    return await tx.all(RowChange, name, {**wanted._asdict(), **_after(place), **limits})
 
 
 async def line(tx: Tx, chain_id: UUID, number: int) -> Entry | None:

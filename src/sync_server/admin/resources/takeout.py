@@ -30,8 +30,10 @@ _ZIP = "application/zip"
 async def export_user(
     realm: NamedDependency[Realm], acting: NamedDependency[Acting], user_id: FromPath[UUID]
 ) -> Stream:
-    """Everything that is stored about a user as a zip file: account, rows, history, lost versions, devices, what the audit
-    log says, as JSON Lines. Streamed; the audit log tells that it was asked for.
+    """Everything that is stored about a user, as a zip file for them.
+
+    Account, rows, history, lost versions, devices, and what the audit log says, as JSON Lines. Streamed; the audit log tells
+    that it was asked for.
     """
 
     async def begin(tx: Tx) -> Account:
