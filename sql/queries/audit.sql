@@ -305,3 +305,40 @@ UPDATE sync.audit_details SET address = NULL, address_salt = NULL WHERE user_id 
 INSERT INTO sync.audit_chains (chain_id, number, hash)
 SELECT id, audit_number, audit_hash FROM sync.spaces WHERE id = %(space_id)s AND audit_number > 0
 ON CONFLICT (chain_id) DO UPDATE SET number = excluded.number, hash = excluded.hash;
+
+-- name: old_audit_chains
+-- Chains with lines of this age, in ms; of no age there are none.
+SELECT DISTINCT l.chain_id
+FROM unnest(%(buckets)b::int4[]) AS b (bucket)
+CROSS JOIN LATERAL (
+    SELECT chain_id
+    FROM sync.audit_lines
+    WHERE bucket = b.bucket AND at <= (extract(epoch FROM now()) * 1000)::bigint - %(age)s::bigint
+    ORDER BY at, chain_id, number
+    LIMIT %(most)s
+) l;
+
+-- name: old_audit_lines
+SELECT count(*) FROM sync.audit_lines
+WHERE bucket = ANY(%(buckets)b::int4[]) AND at <= (extract(epoch FROM now()) * 1000)::bigint - %(age)s::bigint;
+
+-- name: first_audit_lines
+-- Of a chain, and whether they are of this age.
+SELECT number, hash, at <= (extract(epoch FROM now()) * 1000)::bigint - %(age)s::bigint AS old
+FROM sync.audit_lines
+WHERE chain_id = %(chain_id)s
+ORDER BY number
+LIMIT %(most)s;
+
+-- name: note_pruned_audit_lines
+-- Before they go: the trigger looks. The end of a space's chain is in its row, whatever is said of it here.
+INSERT INTO sync.audit_chains AS c (chain_id, number, hash, pruned, pruned_hash)
+VALUES (%(chain_id)s, %(number)s, %(hash)s, %(number)s, %(hash)s)
+ON CONFLICT (chain_id) DO UPDATE SET pruned = excluded.pruned, pruned_hash = excluded.pruned_hash
+WHERE c.pruned < excluded.pruned;
+
+-- name: drop_audit_details
+DELETE FROM sync.audit_details WHERE chain_id = %(chain_id)s AND number <= %(number)s;
+
+-- name: drop_audit_lines
+DELETE FROM sync.audit_lines WHERE chain_id = %(chain_id)s AND number <= %(number)s;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from sync_server.audit import contents, verifying
 from sync_server.audit.chain import ADMINS, Line
 from sync_server.audit.verifying import End, StoredLine, Verified
 from sync_server.realms import Realm
+from sync_server.retention import pruning
 from users import NewUser, User
 
 
@@ -166,6 +168,29 @@ def test_lines_that_retention_removed_are_no_finding(unguarded: Database) -> Non
     unguarded.connection.execute("DELETE FROM sync.audit_lines WHERE number <= 2")
     found = verified(unguarded)
     assert (found.lines, problems(found)) == (3, [])
+
+
+def test_retention_removes_the_beginnings_of_chains(unguarded: Database) -> None:
+    """As far as all lines are old; with the triggers on."""
+    unguarded.connection.execute("UPDATE sync.audit_lines SET at = at - 86400000 * 3 WHERE number <> 4")
+    for table in ("audit_lines", "audit_details"):
+        unguarded.connection.execute(f"ALTER TABLE sync.{table} ENABLE TRIGGER USER".encode())
+    days = {name: None if name == "tombstones" else 2 for name in ("tombstones", "audit")}
+    in_realm(unguarded.url, lambda realm: pruning.prune(realm, pruning.ages(realm.settings.retention), math.inf))
+    assert verified(unguarded).lines == 5, "kept, unless something else is said"
+
+    async def prune(realm: Realm) -> tuple[int, int]:
+        ages = pruning.ages(realm.settings.retention)
+        counted = await pruning.count(realm, ages)
+        return counted["audit"], (await pruning.prune(realm, ages, math.inf))["audit"]
+
+    assert in_realm(unguarded.url, prune, retention=days) == (4, 3)
+    assert [line["number"] for line in unguarded.select("SELECT number FROM sync.audit_details ORDER BY 1")] == [4, 5]
+    found = verified(unguarded)
+    assert (found.lines, found.number) == (2, 5)
+    assert problems(found) == [(5, "changed, or the line before it was")], "its date is another one"
+    write(unguarded)
+    assert verified(unguarded).number == 6
 
 
 def test_values_that_were_erased_while_the_user_is_there_show(unguarded: Database) -> None:

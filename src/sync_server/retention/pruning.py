@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
+from sync_server.audit import pruning as audit
 from sync_server.realms import Realm
 from sync_server.retention.settings import Retention
 
@@ -64,6 +65,7 @@ def ages(retention: Retention) -> Ages:
         "history": retention.history,
         "overridden": retention.overridden,
         "kept_aside": retention.kept_aside,
+        "audit": retention.audit,
     }
     return {**{name: None if value is None else value * _DAY for name, value in days.items()}, **_EXPIRED}
 
@@ -76,6 +78,7 @@ async def count(realm: Realm, of_age: Ages) -> Counter[str]:
             found.update(tombstones=space.tombstones, history=space.history, overridden=space.overridden)
     elsewhere = await _elsewhere(realm, of_age)
     found.update(elsewhere._asdict())
+    found["audit"] = await realm.read(lambda tx: audit.count(tx, of_age.get("audit")))
     return found
 
 
@@ -92,7 +95,21 @@ async def prune(realm: Realm, of_age: Ages, deadline: float) -> Counter[str]:
     for kind, number in (await _elsewhere(realm, of_age))._asdict().items():
         if number:
             await _prune(realm, kind, of_age[kind], deadline, removed)
+    if of_age.get("audit") is not None:
+        await _prune_audit(realm, of_age["audit"], deadline, removed)
     return removed
+
+
+async def _prune_audit(realm: Realm, age: int | None, deadline: float, removed: Counter[str]) -> None:
+    while time.monotonic() < deadline:
+        gone = 0
+        for chain in await realm.read(lambda tx: audit.chains(tx, age, PORTION)):
+            begun = time.monotonic()
+            gone += await realm.transact(lambda tx, chain=chain: audit.prune(tx, chain, age, PORTION))  # type: ignore[misc]
+            await _rest(begun)
+        removed["audit"] += gone
+        if not gone:
+            return
 
 
 async def _prune(

@@ -17,3 +17,5 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     history: Days | None = None
     overridden: Days | None = None
     kept_aside: Days | None = None
+    audit: Days | None = None
+    """Lines of the audit log."""
