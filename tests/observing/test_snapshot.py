@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 from litestar.types import HTTPScope
 
 from sync_server import browsers
+from sync_server.observing.siblings import Siblings
 from sync_server.observing.snapshot import STALE, Sample, Snapshot, histogram, together
 from sync_server.observing.tally import BOUNDS, Histogram
 
@@ -57,6 +59,21 @@ def test_histograms_add_up_bucket_by_bucket() -> None:
 
 def test_what_an_older_version_says_and_we_do_not_know_is_passed_over() -> None:
     assert values(said(Sample("of_another_version", (), 1))) == {}
+
+
+def test_who_takes_the_place_of_a_dead_process_goes_on_with_what_that_one_had_counted(tmp_path: Path) -> None:
+    one, other = Siblings(tmp_path), Siblings(tmp_path)
+    other.tell(said(Sample("syncs", ("a",), 10)))
+    one.tell(said(Sample("syncs", ("a",), 3), Sample("processes", (), 1)))
+    for _ in range(3):  # each has counted one more before it dies
+        one.leave()
+        one = Siblings(tmp_path)
+        one.tell(said(Sample("syncs", ("a",), 1), Sample("processes", (), 1)))
+    assert values(*other.others()) == {("syncs", ("a",)): 6, ("processes", ()): 1}
+    assert values(one.with_past(said(Sample("syncs", ("a",), 2)))) == {("syncs", ("a",)): 3 + 1 + 1 + 2}
+    assert len(list(tmp_path.glob("*.numbers"))) == 2
+    one.leave()
+    other.leave()
 
 
 def test_browsers_are_told_to_stay_with_tls_where_the_proxy_says_that_it_is() -> None:

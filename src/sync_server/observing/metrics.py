@@ -69,11 +69,15 @@ class Metrics:
     async def text(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the form that the `Accept` header asks for, and the name of that form."""
         await self._queues.refresh(self._parts.tally.realms)
-        others = list(self._siblings.others()) if self._siblings is not None else []
-        samples = together([self._own(), *others], time.monotonic())
+        samples = together(self._all(), time.monotonic())
         from sync_server.observing import exposition  # noqa: PLC0415 - its library is needed by those who scrape alone
 
         return exposition.text(samples, accept)
+
+    def _all(self) -> list[Snapshot]:
+        if self._siblings is None:
+            return [self._own()]
+        return [self._siblings.with_past(self._own()), *self._siblings.others()]
 
     def _own(self) -> Snapshot:
         return snapshot([*_of_process(), *_of_requests(self._parts.tally), *self._of_parts()])
