@@ -45,5 +45,12 @@ def world(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
         callers = Callers(process.url)
         stack.callback(callers.close)
         database = stack.enter_context(look_into(url))
-        yield World(injector, database, Outbox(process.directory / "data" / "outbox"), callers.new, lambda: process.log)
+        yield World(
+            injector,
+            database,
+            Outbox(process.directory / "data" / "outbox"),
+            callers.new,
+            lambda: process.log,
+            process.url,
+        )
         assert not [line for line in process.log.splitlines() if "Traceback" in line or '"fault"' in line]

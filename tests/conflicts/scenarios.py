@@ -29,6 +29,7 @@ class World:
     outbox: Outbox
     new_calls: Callable[[], Calls]
     log: Callable[[], str]
+    url: str
 
 
 @dataclass

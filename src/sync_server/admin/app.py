@@ -23,6 +23,7 @@ from sync_server.admin.resources import (
     second_factor,
     stats,
     takeout,
+    user_actions,
     users,
 )
 from sync_server.admin.resources import realms as realms_resource
@@ -32,7 +33,19 @@ from sync_server.receiving import Receiving
 from sync_server.server import Server
 
 PATH = "/api/v1"
-RESOURCES = [auth, second_factor, realms_resource, users, takeout, clients, rows, overridden, audit_logs, stats]
+RESOURCES = [
+    auth,
+    second_factor,
+    realms_resource,
+    users,
+    user_actions,
+    takeout,
+    clients,
+    rows,
+    overridden,
+    audit_logs,
+    stats,
+]
 
 
 class Made(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import msgspec
-from litestar import Request, Response, delete, get, patch, post
+from litestar import Request, Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
@@ -16,7 +16,7 @@ from sync_server.accounts import listing, management
 from sync_server.accounts.listing import Sort, Wanted
 from sync_server.accounts.management import NO_PASSWORD, Changes, NewUser
 from sync_server.accounts.roles import Role
-from sync_server.admin import conditional, handling, idempotency, totp
+from sync_server.admin import conditional, handling, idempotency
 from sync_server.admin.envelope import Page, Success
 from sync_server.admin.errors import (
     ChangedMeanwhile,
@@ -32,7 +32,7 @@ from sync_server.admin.sessions import Admin
 from sync_server.audit import Acting
 from sync_server.bodies import storable
 from sync_server.database import Tx
-from sync_server.errors import EmailTaken, UserInactive, UserNotFound
+from sync_server.errors import EmailTaken, UserNotFound
 from sync_server.realms import Realm
 from sync_server.server import Server
 
@@ -193,90 +193,6 @@ async def update_user(
     return _answer(await realm.transact(update))
 
 
-@post(f"{_ONE}/reset-password", status_code=200, opt=needs(Role.ADMIN, UserNotFound, UserInactive), tags=["users"])
-async def reset_password(
-    server: NamedDependency[Server],
-    realm: NamedDependency[Realm],
-    admin: NamedDependency[Admin],
-    acting: NamedDependency[Acting],
-    user_id: FromPath[UUID],
-) -> Success[None]:
-    """Mail the user a PIN with which they set a new password in the app. The present one stays good until then."""
-
-    async def reset(tx: Tx) -> None:
-        handling.may_handle(admin, realm, await management.get(tx, user_id), server.config.owners_realm)
-        await management.reset_password(tx, realm.name, user_id)
-        await audit.record(tx, acting, action="user.reset_password", entity="user", entity_id=user_id)
-
-    await realm.transact(reset)
-    server.mailer.wake(realm)
-    return Success(None)
-
-
-@post(f"{_ONE}/sign-out", status_code=200, opt=needs(Role.ADMIN, UserNotFound), tags=["users"])
-async def sign_out_user(
-    server: NamedDependency[Server],
-    realm: NamedDependency[Realm],
-    admin: NamedDependency[Admin],
-    acting: NamedDependency[Acting],
-    user_id: FromPath[UUID],
-) -> Success[None]:
-    """Void every token of the user. Devices sign in again by themselves as long as the password that they store is right."""
-
-    async def sign_out(tx: Tx) -> None:
-        handling.may_handle(admin, realm, await management.get(tx, user_id), server.config.owners_realm)
-        await management.sign_out(tx, user_id)
-        await audit.record(tx, acting, action="user.sign_out", entity="user", entity_id=user_id)
-
-    await realm.transact(sign_out)
-    return Success(None)
-
-
-@post(f"{_ONE}/remove-second-factor", status_code=200, opt=needs(Role.ADMIN, UserNotFound), tags=["users"])
-async def remove_second_factor(
-    server: NamedDependency[Server],
-    realm: NamedDependency[Realm],
-    admin: NamedDependency[Admin],
-    acting: NamedDependency[Acting],
-    user_id: FromPath[UUID],
-) -> Success[None]:
-    """Let somebody who has lost their authenticator app sign in with the password alone."""
-
-    async def remove(tx: Tx) -> None:
-        handling.may_handle(admin, realm, await management.get(tx, user_id), server.config.owners_realm)
-        await totp.remove(tx, user_id)
-        await audit.record(tx, acting, action="second_factor.remove", entity="user", entity_id=user_id)
-
-    await realm.transact(remove)
-    return Success(None)
-
-
-@delete(_ONE, status_code=200, opt=needs(Role.ADMIN, UserNotFound, OwnAccount), tags=["users"])
-async def delete_user(
-    server: NamedDependency[Server],
-    realm: NamedDependency[Realm],
-    admin: NamedDependency[Admin],
-    acting: NamedDependency[Acting],
-    user_id: FromPath[UUID],
-) -> Success[None]:
-    """Remove the user with their devices and everything that is stored for them. There is no way back."""
-    begun = False
-
-    async def remove(tx: Tx) -> None:
-        nonlocal begun
-        if begun and not await management.exists(tx, user_id):
-            return  # done, but the commit's answer was lost
-        begun = True
-        user = await management.get(tx, user_id)
-        handling.may_handle(admin, realm, user, server.config.owners_realm)
-        handling.is_somebody_else(admin, realm, user)
-        await management.delete(tx, user_id)
-        await audit.record(tx, acting, action="user.delete", entity="user", entity_id=user_id)
-
-    await realm.transact(remove)
-    return Success(None)
-
-
 def shown(user: listing.User) -> User:
     """A user as the API shows them."""
     last_sync = None if user.last_sync is None else datetime.fromtimestamp(user.last_sync / 1000, UTC)
@@ -291,13 +207,4 @@ def _answer(user: listing.User, status: int = 200, headers: dict[str, str] | Non
     return Response(Success(shown(user)), status_code=status, headers={"ETag": _etag(user), **(headers or {})})
 
 
-ROUTES = [
-    list_users,
-    get_user,
-    create_user,
-    update_user,
-    reset_password,
-    sign_out_user,
-    remove_second_factor,
-    delete_user,
-]
+ROUTES = [list_users, get_user, create_user, update_user]
