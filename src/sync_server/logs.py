@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TextIO
 
@@ -18,9 +20,9 @@ def configure() -> None:
     ]
     last: list[structlog.typing.Processor] = (
         # plain tracebacks: others show the values of variables, and so passwords and tokens
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [structlog.dev.ConsoleRenderer(exception_formatter=_write_traceback)]
         if sys.stderr.isatty()
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.ExceptionRenderer(traceback_of), structlog.processors.JSONRenderer()]
     )
     stream = _Steady(sys.stderr)
     structlog.configure(
@@ -42,6 +44,35 @@ def configure() -> None:
         lambda record: "without completing response" not in record.getMessage()
     )
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+
+
+def traceback_of(exc_info: structlog.typing.ExcInfo) -> str:
+    """What happened and where, without what a database says of it: that quotes rows, addresses and whatever was sent."""
+    text = "".join(traceback.format_exception(*exc_info)).rstrip()
+    for exc in _all(exc_info[1], set()):
+        diagnosis = getattr(exc, "diag", None)
+        if diagnosis is None:
+            continue
+        names = [diagnosis.sqlstate, diagnosis.table_name, diagnosis.column_name, diagnosis.constraint_name]
+        said = [line for line in str(exc).splitlines() if line.strip()]
+        for number, line in enumerate(said):
+            text = text.replace(line, " ".join(filter(None, names)) if number == 0 else "…")
+    return text
+
+
+def _all(exc: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
+    """An exception and what it came from."""
+    if exc is None or id(exc) in seen:
+        return
+    seen.add(id(exc))
+    yield exc
+    further = exc.exceptions if isinstance(exc, BaseExceptionGroup) else ()
+    for each in (exc.__cause__, exc.__context__, *further):
+        yield from _all(each, seen)
+
+
+def _write_traceback(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    stream.write("\n" + traceback_of(exc_info))
 
 
 class _Steady:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
+import sys
 import uuid
+from typing import LiteralString, cast
+
+import psycopg
 
 from accounts.outbox import Outbox
 from admin.people import make
@@ -12,6 +16,7 @@ from conftest import Server
 from observing.conftest import lines_in
 from routes.calls import Http, chunk
 from server.operating import wait_for
+from sync_server import logs
 from sync_server.accounts.roles import Role
 from users import Connection, User, change
 
@@ -150,6 +155,32 @@ def test_nor_what_is_sent_to_the_admin_api(server: Server, http: Http, connectio
     assert person.email not in log
     assert person.token
     assert person.token not in log
+
+
+def test_nor_what_a_database_quotes_when_the_server_made_a_mistake(database_url: str) -> None:
+    def fail(statement: LiteralString) -> str:
+        with psycopg.connect(database_url) as connection:
+            try:
+                connection.execute("CREATE TABLE twice (mail text CONSTRAINT one_of_each PRIMARY KEY)")
+                try:
+                    connection.execute(statement, [planted("mail")])
+                except psycopg.Error as exc:
+                    raise RuntimeError("a mistake") from exc
+            except RuntimeError:
+                info = sys.exc_info()
+                assert info[0] is not None
+                grouped = ExceptionGroup("several", [cast("Exception", info[1])])
+                return logs.traceback_of(info) + logs.traceback_of((ExceptionGroup, grouped, None))
+        raise AssertionError
+
+    cast_wrongly = fail("SELECT %s::uuid")
+    twice = fail("INSERT INTO twice SELECT m FROM (SELECT %s AS m) p, generate_series(1, 2)")
+    for text in (cast_wrongly, twice):
+        assert PLANTED not in text
+        assert "RuntimeError: a mistake" in text
+        assert "test_secrecy.py" in text
+    assert "22P02" in cast_wrongly
+    assert "23505 twice one_of_each" in twice
 
 
 def _log_with(server: Server, request_id: str) -> str:
