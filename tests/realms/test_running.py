@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg import errors as pg
 
+from postgres import PREPARED
 from sync_server.statements import Running, Statement
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +32,7 @@ async def prepared(connection: psycopg.AsyncConnection) -> int:
     return int(found[0])
 
 
-@pytest.mark.parametrize("prepare", [True, False])
+@pytest.mark.parametrize("prepare", [PREPARED, False])
 async def test_whatever_the_size_of_its_numbers_a_statement_is_prepared_once(
     connection: psycopg.AsyncConnection, prepare: bool
 ) -> None:
@@ -44,14 +45,14 @@ async def test_whatever_the_size_of_its_numbers_a_statement_is_prepared_once(
 
 
 async def test_numbers_that_no_column_can_hold_are_compared_all_the_same(connection: psycopg.AsyncConnection) -> None:
-    running = Running(connection, prepare=True)
+    running = Running(connection, prepare=PREPARED)
     compared = Statement("SELECT 5::bigint < %(a)s")
     for number, less in ((6, True), (2**63, True), (-(2**63), False), (-(10**30), False), (2**63 - 1, True)):
         assert await running.value(compared, {"a": number}) is less
 
 
 async def test_a_statement_that_fails_leaves_the_connection_as_it_was(connection: psycopg.AsyncConnection) -> None:
-    running = Running(connection, prepare=True)
+    running = Running(connection, prepare=PREPARED)
     wrong = Statement("SELECT 1 / %(a)s::bigint AS quotient")
     for _ in range(3):
         with pytest.raises(pg.DivisionByZero):
@@ -61,14 +62,14 @@ async def test_a_statement_that_fails_leaves_the_connection_as_it_was(connection
 
 async def test_no_result_is_kept(connection: psycopg.AsyncConnection) -> None:
     """A pull of large rows would stay in memory for as long as its connection is open."""
-    running = Running(connection, prepare=True)
+    running = Running(connection, prepare=PREPARED)
     for _ in range(3):
         assert await running.value(Statement("SELECT repeat('x', %(a)s::int)"), {"a": 10}) == "x" * 10
     assert running._adapting.pgresult is None  # noqa: SLF001
 
 
 async def test_there_may_be_no_row_and_no_column(connection: psycopg.AsyncConnection) -> None:
-    running = Running(connection, prepare=True)
+    running = Running(connection, prepare=PREPARED)
     nothing = Statement("SELECT 1 AS one WHERE %(a)s::bigint > 5")
     assert await running.value(nothing, {"a": 1}) is None
     assert await running.rows(dict, nothing, {"a": 1}) == []
