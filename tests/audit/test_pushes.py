@@ -78,13 +78,15 @@ def test_a_push_without_changes_is_no_line(user: User, database: Database) -> No
 
 def test_each_change_says_which_version_it_replaced(user: User, database: Database) -> None:
     phone = user.device()
+    phone.insert("todos", "0", {"title": "another"})
     phone.insert("todos", "1", {"title": "milk"})
     phone.sync()
     phone.update("todos", "1", {"title": "bread"})
     phone.sync()
     phone.delete("todos", "1")
     phone.sync()
-    first, second, third = user.history()
+    _, first, second, third = user.history()
+    assert first["ordinal"] == 2
     assert (first["old_stamp"], second["old_stamp"], third["old_stamp"]) == (None, first["stamp"], second["stamp"])
     assert second["old_ordinal"] == first["ordinal"]
     assert all(each["old_data"] is None for each in (first, second, third)), "nothing is kept twice"

@@ -20,6 +20,8 @@ RULES = [
     SOURCE / "accounts" / "sessions.py",
     SOURCE / "accounts" / "resets.py",
     SOURCE / "accounts" / "limits.py",
+    *sorted((SOURCE / "audit").glob("*.py")),
+    *sorted((SOURCE / "takeout").glob("*.py")),
     SOURCE / "database.py",
     *sorted((SOURCE / "stored").glob("*.py")),
 ]
