@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ import clusters
 import forking
 from postgres import GIVEN, PREPARED, Given, Own, Postgres, prepare_nothing, served
 from sync_server.embedded import EmbeddedPostgres
+
+# Where the environment forbids to write bytecode, each worker would rewrite all tests anew, and each server compile itself.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile(
     "default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
