@@ -342,3 +342,14 @@ DELETE FROM sync.audit_details WHERE chain_id = %(chain_id)s AND number <= %(num
 
 -- name: drop_audit_lines
 DELETE FROM sync.audit_lines WHERE chain_id = %(chain_id)s AND number <= %(number)s;
+
+-- name: rows_unlike_history
+-- Rows of a space that do not say what the change that made them did, where the history has its data.
+SELECT r.tablename, r.rowguid
+FROM sync.rows r
+JOIN sync.history h ON h.space_id = r.space_id AND h.stamp = r.stamp AND h.ordinal = r.ordinal
+WHERE r.space_id = %(space_id)s AND (h.row_data IS NOT NULL OR h.operation = 'D')
+    AND (h.tablename <> r.tablename OR h.rowguid <> r.rowguid OR h.operation <> r.operation
+        OR h.row_data IS DISTINCT FROM r.row_data)
+ORDER BY r.tablename, r.rowguid
+LIMIT %(rows)s;

@@ -24,6 +24,7 @@ from wire import Wire
 REALMS = {
     "main": {},
     "full": {"history": "full"},
+    "untouched": {"history": "full"},
     "invite": {"registration": "invite"},
     "closed": {"registration": "closed"},
 }

@@ -91,22 +91,25 @@ def test_a_date_that_is_none_is_refused(audited: Process) -> None:
 
 
 def test_verifying_says_that_all_is_well_or_what_is_not(
-    audited: Process, user: User, databases: dict[str, Database], tmp_path: Path
+    audited: Process, new_user: NewUser, databases: dict[str, Database], tmp_path: Path
 ) -> None:
+    user = new_user("untouched")
+    user.device().insert("todos", "1", {"title": "milk"})
+    user.devices[0].sync()
     heads = tmp_path / "heads"
-    well = run(audited, "verify", "--realm", "full", "--save-heads", str(heads))
+    well = run(audited, "verify", "--realm", "untouched", "--save-heads", str(heads))
     assert (well.returncode, well.stderr) == (0, "")
     assert "0 findings" in well.stdout
     assert str(user.space_id) in heads.read_text()
-    assert run(audited, "verify", "--realm", "full", "--heads", str(heads)).returncode == 0
-    with tampering(databases["full"]) as database:
+    assert run(audited, "verify", "--realm", "untouched", "--heads", str(heads)).returncode == 0
+    with tampering(databases["untouched"]) as database:
         change = "UPDATE sync.audit_lines SET request_id = %s WHERE chain_id = %s AND number = 1 RETURNING request_id"
         [line] = database.select("SELECT request_id FROM sync.audit_lines WHERE chain_id = %s", user.space_id)[:1]
         database.connection.execute(change, ["x", user.space_id])
-        wrong = run(audited, "verify", "--realm", "full")
+        wrong = run(audited, "verify", "--realm", "untouched")
         database.connection.execute(change, [line["request_id"], user.space_id])
     assert wrong.returncode == 1
-    assert wrong.stderr == f"Realm full, chain space {user.space_id}, line 1: changed, or the line before it was\n"
+    assert wrong.stderr == f"Realm untouched, chain space {user.space_id}, line 1: changed, or the line before it was\n"
 
 
 def test_a_file_of_ends_that_is_none_is_one_line(audited: Process, tmp_path: Path) -> None:

@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 _CHANGES = 5000
 """That one statement reads, about."""
 _DAY = 86_400_000
+_SHOWN = 100
 
 
 class _Digest(NamedTuple):
     stamp: int
     ordinal: int
     digest: str | None
+
+
+class _Row(NamedTuple):
+    tablename: str
+    rowguid: str
 
 
 class Look:
@@ -47,6 +53,12 @@ class Look:
                 if push.content_salt is not None and (problem := self._problem(push, digests[push.stamp or 0], now))
             ]
         return found
+
+    async def rows(self) -> list[str]:
+        """Which rows of the space were changed past the history, some at most."""
+        parameters = {"space_id": self._space_id, "rows": _SHOWN}
+        found = await self._realm.read(lambda tx: tx.all(_Row, "rows_unlike_history", parameters))
+        return [f"the row {row.tablename}/{row.rowguid} is not what the history says" for row in found]
 
     async def _digests(self, pushes: Sequence[StoredLine]) -> dict[int, list[str]]:
         """Those of the changes of each push, by its stamp."""

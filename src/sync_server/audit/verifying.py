@@ -25,7 +25,7 @@ class End(NamedTuple):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What is wrong with a chain, and at which of its lines."""
+    """What is wrong with a chain, and at which of its lines; 0: with the rows that the pushes have led to."""
 
     chain: UUID
     number: int
@@ -149,6 +149,8 @@ class _Look:
             for number, problem in await self._contents.through(page, end.now):
                 self._find(number, problem)
         await self._compare(end)
+        for problem in await self._contents.rows():
+            self._find(0, problem)
         return Verified(
             chain=self._chain,
             lines=self._lines,

@@ -130,7 +130,8 @@ def _report(realm: str, chains: list[Verified]) -> int:
     findings = [finding for one in chains for finding in one.findings]
     for finding in findings:
         chain = "admins" if finding.chain == ADMINS else f"space {finding.chain}"
-        click.echo(f"Realm {realm}, chain {chain}, line {finding.number}: {finding.problem}", err=True)
+        line = f", line {finding.number}" if finding.number else ""
+        click.echo(one_line(f"Realm {realm}, chain {chain}{line}: {finding.problem}"), err=True)
     admins = next(one for one in chains if one.chain == ADMINS)
     click.echo(f"Realm {realm}: {total['lines']} lines in {len(chains)} chains, {len(findings)} findings")
     click.echo(f"  admins: {admins.number} lines, the last one's hash is {admins.hash or 'none'}")
