@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import subprocess
 import tempfile
@@ -21,8 +22,8 @@ def put(directory: Path) -> Path:
 
 @cache
 def _original() -> Path:
-    place = Path(tempfile.mkdtemp(prefix="cluster-"))
-    atexit.register(shutil.rmtree, place)
+    place = Path(tempfile.mkdtemp(prefix="cluster-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)  # a worker that is killed leaves it to the whole run
     postgres = EmbeddedPostgres(place / "postgres", {"fsync": "off"})
     postgres.start()
     postgres.stop()
