@@ -63,6 +63,11 @@ def test_a_killed_postgres_is_started_again_by_its_server(operator: Operator) ->
     assert operator.postmasters() == []
 
 
+def is_free(port: int) -> bool:
+    with socket.socket() as trial:
+        return trial.connect_ex(("127.0.0.1", port)) != 0
+
+
 def running_on(operator: Operator, pid: int) -> bool:
     """Whether the killed PostgreSQL is still the one that the directory knows of."""
     return operator.postmasters() in ([], [pid])
@@ -75,6 +80,7 @@ def test_the_next_start_takes_over_what_a_killed_server_left(operator: Operator,
     pid = postmaster(operator)
     running.kill()
     assert postmaster(operator) == pid
+    wait_for(lambda: is_free(running.port))  # its workers end by themselves when they see that nobody is there
     again = operator.launch("--host", "127.0.0.1", "--port", str(running.port)).until_it_listens()
     assert postmaster(operator) == pid
     assert log_in(again.url)

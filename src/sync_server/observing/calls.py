@@ -10,9 +10,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from litestar.types import HTTPScope
-
 if TYPE_CHECKING:
+    from litestar.types import HTTPScope
     from opentelemetry.trace import Span
 
     from sync_server.accounts.tokens import Device
