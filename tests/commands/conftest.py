@@ -27,6 +27,12 @@ class CommandLine:
         assert result.exit_code == 0, (result.output, result.exception)
         return str(result.stdout)
 
+    def warning(self, *arguments: str) -> str:
+        """What a command that ends well says beside what it prints."""
+        result = self._invoke(arguments, "")
+        assert result.exit_code == 0, (result.output, result.exception)
+        return str(result.stderr)
+
     def lines(self, *arguments: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.run(*arguments, "--json").splitlines()]
 

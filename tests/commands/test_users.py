@@ -99,3 +99,14 @@ def test_the_first_owner_is_made_before_any_server_ran(configured: Configured, p
     [olga] = command.lines("user", "list", "--realm", "default")
     assert (olga["role"], olga["active"]) == ("owner", True)
     assert audited(url)[0] == ("owner.create", "cli")
+
+
+@pytest.mark.parametrize("goes", [("set", "--role", "user"), ("set", "--locked"), ("delete", "--yes")])
+def test_whoever_removes_the_last_owner_is_told(command: CommandLine, goes: tuple[str, ...]) -> None:
+    action, *options = goes
+    for email in ("olga@x.org", "omar@x.org"):
+        command.run("owner", "create", email, stdin="correct horse\n")
+    assert "no owner" not in command.warning("user", action, "--realm", "default", *options, "omar@x.org")
+    assert "no owner" not in command.warning("user", "set", "--realm", "default", "--name", "Olga", "olga@x.org")
+    said = command.warning("user", action, "--realm", "default", *options, "olga@x.org")
+    assert said.endswith("no owner is left: sync-server owner create makes one\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -134,11 +134,12 @@ def set_user(
 
     async def change(config: Config, found: Realm) -> dict[str, object]:
         _check_role(config, found, role)
-        return await found.transact(
-            functools.partial(
-                _change, email=email, changes=changes, sign_out=sign_out, without_second_factor=remove_second_factor
+        async with _saying_if_no_owner_is_left(config, found):
+            return await found.transact(
+                functools.partial(
+                    _change, email=email, changes=changes, sign_out=sign_out, without_second_factor=remove_second_factor
+                )
             )
-        )
 
     done = realms.within(path, realm, change)
     told = ", ".join(f"{key}: {_said(value)}" for key, value in done.items())
@@ -178,12 +179,16 @@ def delete(path: Path, realm: str, email: str, *, yes: bool) -> None:
     if not yes:
         click.confirm(f"Remove {email} from realm {realm}, with all rows and devices?", abort=True, err=True)
 
-    async def remove(tx: Tx) -> None:
+    async def forget(tx: Tx) -> None:
         found = await management.find(tx, email)
         await management.delete(tx, found.id)
         await audit.record(tx, realms.ACTING, action="user.delete", entity="user", entity_id=found.id)
 
-    realms.within(path, realm, lambda _, found: found.transact(remove))
+    async def remove(config: Config, found: Realm) -> None:
+        async with _saying_if_no_owner_is_left(config, found):
+            await found.transact(forget)
+
+    realms.within(path, realm, remove)
     click.echo(f"{email} is gone")
 
 
@@ -228,6 +233,19 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
         if isinstance(exc, OSError):
             raise Complaint(f"{path}: {exc.strerror}") from exc
         raise
+
+
+@asynccontextmanager
+async def _saying_if_no_owner_is_left(config: Config, realm: Realm) -> AsyncIterator[None]:
+    """Whoever may run commands may remove the last owner, and make another; they should know that it was the last."""
+
+    async def are_owners(tx: Tx) -> bool:
+        return realm.name == config.owners_realm and await listing.count(tx, Wanted(None, Role.OWNER, active=True)) > 0
+
+    before = await realm.read(are_owners)
+    yield
+    if before and not await realm.read(are_owners):
+        click.echo("no owner is left: sync-server owner create makes one", err=True)
 
 
 def _check_role(config: Config, realm: Realm, role: str | None) -> None:
