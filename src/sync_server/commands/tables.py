@@ -12,8 +12,15 @@ import msgspec
 
 from sync_server.commands.options import one_line
 
-JSON = click.option("--json", "as_json", is_flag=True, help="A JSON object per line.")
+JSON = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="A JSON object per line, with names. Else what goes to no terminal is tab-separated, without headings.",
+)
 Line = Mapping[str, Any]
+_WHOLE = {"id", "trouble"}
+"""Columns that are of no use in part: on a narrow terminal others give way."""
 
 
 def show(columns: Sequence[str], lines: Iterable[Line], *, as_json: bool) -> None:
@@ -33,7 +40,9 @@ def _show_table(columns: Sequence[str], lines: Iterable[Line]) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(*(column.replace("_", " ") for column in columns), box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column.replace("_", " "), no_wrap=column in _WHOLE)
     for line in lines:
         table.add_row(*(Text(_text(line[column])) for column in columns))
     Console().print(table)
