@@ -31,7 +31,9 @@ Text = Annotated[str | None, QueryParameter(max_length=1000)]
 
 
 class Who(msgspec.Struct):
-    """Who did it: `email` is null once they are gone, `role` and `realm` are what they were, `via` is api, cli or wire."""
+    """Who did it: `email` is null once they are gone, and of an owner of another realm; `role` and `realm` are what they
+    were; `via` is api, cli or wire.
+    """
 
     user_id: UUID | None
     email: str | None
