@@ -15,3 +15,7 @@ SET session = greatest(session, (extract(epoch FROM now()) * 1000)::bigint) + %(
     refresh_id = NULL, refresh_previous = NULL, push_digest = NULL, push_answer = NULL,
     sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL,
     acknowledged = 0;
+
+-- name: put_back_sessions
+-- Those of the admin API, which may have ended since, as may the roles and accounts that they rest on.
+DELETE FROM sync.admin_sessions;

@@ -24,13 +24,13 @@ def answer(
     return Response(content, status_code=status, headers=headers)
 
 
-def _on_refusal(request: Request[Any, Any, Any], refusal: Refusal) -> Response[dict[str, object]]:
+def _on_refusal(_: Request[Any, Any, Any], refusal: Refusal) -> Response[dict[str, object]]:
     observing.present().error = refusal.code
     headers = {"Retry-After": str(refusal.retry_after)} if refusal.retry_after is not None else None
     if refusal.limit is None:
         return answer(refusal.status, refusal.code, refusal.message, headers)
     limit = {"name": refusal.limit.name, "most": refusal.limit.most}
-    realm = request.path_params.get("realm_name")
+    realm = observing.present().realm  # not the path's, which may be anything
     log.warning("limit_met", limit=limit["name"], most=limit["most"], realm=realm, error=refusal.code)
     message = f"{refusal.message} (the limit {limit['name']} is {limit['most']})"
     return answer(refusal.status, refusal.code, message, headers, limit=limit)

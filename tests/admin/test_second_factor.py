@@ -109,6 +109,13 @@ def test_an_admin_removes_it_for_who_has_lost_their_app(ann: Ann, new_person: Ne
     assert ann.person.login().is_success
 
 
+def test_nobody_gets_rid_of_their_own_without_a_code(ann: Ann) -> None:
+    """Whoever has stolen a session would be rid of it for good."""
+    path = f"{ann.person.users(f'/{ann.person.id}')}/remove-second-factor"
+    refused(ann.person.call("POST", path), 409, "own_account")
+    refused(ann.person.login(), 401, "code_needed")
+
+
 def test_the_database_alone_gives_no_secret_away(ann: Ann) -> None:
     tables = ("totp", "recovery_codes", "audit_details", "audit_lines")
     held = [str(ann.person.connection.execute(f"SELECT * FROM sync.{table}".encode()).fetchall()) for table in tables]

@@ -8,6 +8,7 @@ import copy
 import random
 from typing import Any
 
+import psycopg
 import pytest
 
 from backup.conftest import Realm
@@ -165,7 +166,11 @@ def test_devices_become_equal_too_when_the_server_is_told_that_its_database_was_
     sync_all(phone, tablet)
     write(phone, "pending", "edited on the phone")
     realm.put_back(data, as_it_was=True)
-    backup.put_back("sync", realm.dsn)
+    with psycopg.connect(realm.dsn, autocommit=True) as connection:  # of an admin, who may have signed out since
+        session = "INSERT INTO sync.admin_sessions SELECT gen_random_uuid(), id, 0, 'x', NULL, now(), 1 FROM sync.users"
+        assert connection.execute(session).rowcount > 0
+        backup.put_back("sync", realm.dsn)
+        assert connection.execute("SELECT 1 FROM sync.admin_sessions").fetchall() == []
     sync_all(phone, tablet, laptop)
     expected = {
         "edited": "yesterday",

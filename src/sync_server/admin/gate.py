@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from litestar.types import Receive, Scope, Send
 
+from sync_server.admin import narrow
 from sync_server.realms import Realms
 from sync_server.receiving import Receiving
 from sync_server.server import Server
@@ -39,7 +40,10 @@ class Gate:
         if self._making is None or (self._making.done() and self._making.exception()):
             self._making = asyncio.create_task(asyncio.to_thread(self.make))
         made = await asyncio.shield(self._making)
-        await made.app(scope, receive, send)
+        if narrow.is_too_large(scope):
+            await narrow.refuse(send)
+        else:
+            await made.app(narrow.with_own_cookies(scope), receive, send)
 
     def stop_receiving(self) -> None:
         """From now on a body that has stopped coming is not waited for."""

@@ -61,7 +61,7 @@ def put_back(schema: str, url: str) -> None:
 
 
 def _put_back(connection: Connection, schema: str) -> None:
-    for statement in ("put_back_spaces", "put_back_clients"):
+    for statement in ("put_back_spaces", "put_back_clients", "put_back_sessions"):
         connection.execute(queries(schema)[statement], {"margin": MARGIN})
 
 

@@ -64,7 +64,7 @@ async def sign_out_user(
     return Success(None)
 
 
-@post(f"{_ONE}/remove-second-factor", status_code=200, opt=needs(Role.ADMIN, UserNotFound), tags=["users"])
+@post(f"{_ONE}/remove-second-factor", status_code=200, opt=needs(Role.ADMIN, UserNotFound, OwnAccount), tags=["users"])
 async def remove_second_factor(
     server: NamedDependency[Server],
     realm: NamedDependency[Realm],
@@ -72,10 +72,12 @@ async def remove_second_factor(
     acting: NamedDependency[Acting],
     user_id: FromPath[UUID],
 ) -> Success[None]:
-    """Let somebody who has lost their authenticator app sign in with the password alone."""
+    """Let somebody who has lost their authenticator app sign in with the password alone. One's own takes a code."""
 
     async def remove(tx: Tx) -> None:
-        handling.may_handle(admin, realm, await management.get(tx, user_id), server.config.owners_realm)
+        user = await management.get(tx, user_id)
+        handling.may_handle(admin, realm, user, server.config.owners_realm)
+        handling.is_somebody_else(admin, realm, user)
         await totp.remove(tx, user_id)
         await audit.record(tx, acting, action="second_factor.remove", entity="user", entity_id=user_id)
 
