@@ -275,8 +275,16 @@ moved AS (
 answer AS (
     SELECT CASE
         WHEN EXISTS (
-            SELECT 1 FROM sync.rows r
-            WHERE r.space_id = turn.space_id AND r.stamp > turn.sync_to AND r.client_id <> %(client_id)s
+            SELECT 1
+            FROM (
+                -- by the index: where one space has nearly all rows, PostgreSQL would look through all of them
+                SELECT tablename, rowguid, client_id
+                FROM sync.rows
+                WHERE space_id = turn.space_id AND stamp > turn.sync_to
+                ORDER BY stamp, ordinal
+                OFFSET 0
+            ) r
+            WHERE r.client_id <> %(client_id)s
                 AND NOT EXISTS (
                     SELECT 1 FROM judged j
                     WHERE j.tablename = r.tablename AND j.rowguid = r.rowguid AND j.verdict IN ('seen', 'won')

@@ -18,6 +18,7 @@ from sync_server import migrations
 from sync_server.accounts.tokens import Device
 from sync_server.audit import Acting
 from sync_server.database import Tx, queries, sql_directory
+from sync_server.statements import Statement
 from sync_server.sync import engine, protocol
 
 NAMES = sorted(queries("sync"))
@@ -176,6 +177,23 @@ def test_a_page_of_a_long_pull_walks_the_index_whatever_the_statistics_say(migra
     assert walked, plan
     assert int(walked[1]) == 1000, plan
     assert "Nested Loop" not in plan, plan
+
+
+@pytest.mark.parametrize("name", ["push_changes", "push_changes_audited"])
+def test_a_push_does_not_look_through_the_rows_of_a_space_that_has_nearly_all(migrated_url: str, name: str) -> None:
+    """Where the statistics know of one space and one client only: a plan by them read a million rows for each push."""
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
+        if connection.info.server_version < 160000:
+            pytest.skip("cannot explain a plan for any values")
+        connection.execute("TRUNCATE sync.rows")
+        fill = """INSERT INTO sync.rows SELECT %s, 't', 'g' || i, 'I', '{}', i, i, i, 1, %s FROM generate_series(1, %s) i"""
+        connection.execute(fill, [uuid.uuid4(), uuid.uuid4(), 30_000])
+        connection.execute("VACUUM ANALYZE sync.rows")
+        explain = b"EXPLAIN (GENERIC_PLAN) " + Statement(queries("sync")[name]).text
+        plan = "\n".join(line for (line,) in connection.execute(explain))
+        connection.execute("TRUNCATE sync.rows")
+    assert "rows_by_stamp" in plan
+    assert not re.search(r"Seq Scan on rows\b", plan), plan
 
 
 def test_what_continues_another_statement_has_the_rest_of_it() -> None:
