@@ -176,9 +176,9 @@ def test_g2_a_push_that_has_its_stamp_is_not_overtaken_by_another_one(user: User
         with connection.transaction():
             connection.execute("SELECT 1 FROM sync.rows WHERE space_id = %s FOR UPDATE", (user.space_id,))
             pushes = [threads.submit(slow.sync)]
-            wait_for(lambda: waiting(user) == 1)
+            wait_for(lambda: waiting(user) >= 1)  # what devices do is reported meanwhile, and may wait, too
             pushes.append(threads.submit(quick.sync))
-            wait_for(lambda: waiting(user) == 2 or pushes[1].done())
+            wait_for(lambda: waiting(user) >= 2 or pushes[1].done())
             reader.sync()
         for push in pushes:
             push.result(20)

@@ -17,9 +17,7 @@ _MOST_OF_COOKIE = 4096
 _MOST_OF_QUERY = 16 * 1024
 _MOST_PARAMETERS = 32
 _TOO_LARGE = msgspec.json.encode(
-    Failure(
-        Problem("query_too_large", f"The query has more than {_MOST_PARAMETERS} parameters or {_MOST_OF_QUERY} bytes")
-    )
+    Failure(Problem("invalid", f"The query has more than {_MOST_PARAMETERS} parameters or {_MOST_OF_QUERY} bytes"))
 )
 
 
@@ -32,7 +30,7 @@ def is_too_large(scope: Scope) -> bool:
 async def refuse(send: Send) -> None:
     """Answer a request whose query is too large."""
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_TOO_LARGE))]
-    await send(HTTPResponseStartEvent(type="http.response.start", status=413, headers=headers))
+    await send(HTTPResponseStartEvent(type="http.response.start", status=422, headers=headers))
     await send(HTTPResponseBodyEvent(type="http.response.body", body=_TOO_LARGE, more_body=False))
 
 

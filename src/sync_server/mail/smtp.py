@@ -18,6 +18,8 @@ _CLOSING = 421
 _PERMANENT = range(500, 600)
 _CLOSING_ROUNDS = 4
 """One to close it, one more to notice what has come, and two where something is still to be sent."""
+_CLOSING_PAUSE = 0.005
+"""Seconds: the end of TLS is an exchange with the server, which needs time and not only rounds."""
 _QUIT_TIMEOUT = 2.0
 _ERRORS = (aiosmtplib.SMTPException, OSError, ValueError)
 """What a server or network can cause; ValueError: a host name that is none, a login that cannot be encoded."""
@@ -116,7 +118,7 @@ async def _hang_up(client: aiosmtplib.SMTP) -> None:
     """Close the connection, and give the event loop the rounds in which it closes the socket: they may be its last ones."""
     client.close()
     for _ in range(_CLOSING_ROUNDS):
-        await asyncio.sleep(0)
+        await asyncio.sleep(_CLOSING_PAUSE)
 
 
 def sender_refused(exc: aiosmtplib.SMTPSenderRefused) -> Away:
