@@ -29,11 +29,12 @@ ORDER BY o.id
 LIMIT %(most)s;
 
 -- name: note_users
+-- Of whom has been forgotten here nothing is noted again: their address is empty.
 INSERT INTO sync.adopted_users AS a (user_id, email_key, password_digest)
 SELECT * FROM unnest(%(user_ids)s::uuid[], %(email_keys)s::text[], %(digests)s::text[]) AS noted (user_id, email_key, digest)
 ON CONFLICT (user_id) DO UPDATE
 SET email_key = excluded.email_key, password_digest = excluded.password_digest
-WHERE a.email_key <> excluded.email_key OR a.password_digest <> excluded.password_digest;
+WHERE a.email_key <> '' AND (a.email_key <> excluded.email_key OR a.password_digest <> excluded.password_digest);
 
 -- name: follow_addresses
 -- An address that was changed in the old table is changed here, unless it belongs to somebody.

@@ -105,6 +105,15 @@ FOR UPDATE OF s;
 -- Clients, PINs, mails and uploads go with it.
 DELETE FROM sync.users WHERE id = %(user_id)s;
 
+-- name: forget_adopted_user
+-- What was noted of them when they were taken over from a sync_server_ts. That they were is kept, or they would be again.
+UPDATE sync.adopted_users
+SET email_key = '', password_digest = '', taken_email_key = NULL, taken_password_digest = NULL
+WHERE user_id = %(user_id)s;
+
+-- name: forget_adoption_findings
+DELETE FROM sync.adoption_findings WHERE user_id = %(user_id)s;
+
 -- name: delete_rows_of_space
 DELETE FROM sync.rows WHERE space_id = %(space_id)s;
 

@@ -12,6 +12,8 @@ import pytest
 
 from adoption.conftest import adopt
 from adoption.old_tables import WRITTEN
+from retention.conftest import run
+from sync_server.accounts import management
 from sync_server.accounts.passwords import Passwords
 from users import look_into
 
@@ -183,3 +185,19 @@ def test_what_belongs_to_nobody_is_counted(old_database: str) -> None:
     write(old_database, "INSERT INTO public.data VALUES (%s, '{}')", nobody)
     report = adopt(old_database)
     assert (report.lines_without_user, report.clients_without_user, report.contents_without_line) == (3, 1, 1)
+
+
+def test_who_is_forgotten_here_is_not_noted_again_nor_taken_over(old_database: str) -> None:
+    columns = "email_key, password_digest, taken_email_key, taken_password_digest"
+    noted = f"SELECT {columns} FROM sync.adopted_users WHERE user_id = %s"
+    adopt(old_database)
+    (before,) = read(old_database, noted, BEA)
+    assert all(before.values())
+    write(old_database, "INSERT INTO sync.adoption_findings (user_id, kind) VALUES (%s, 'x')", BEA)
+    run(old_database, lambda realm: realm.transact(lambda tx: management.delete(tx, uuid.UUID(BEA))))
+    set_old_password(old_database, BEA, "another")
+    for _ in range(2):
+        assert adopt(old_database).done.accounts == 0
+        assert read(old_database, noted, BEA) == [dict(zip(before, ("", "", None, None), strict=True))]
+    assert read(old_database, "SELECT 1 FROM sync.users WHERE id = %s", BEA) == []
+    assert read(old_database, "SELECT 1 FROM sync.adoption_findings WHERE user_id = %s", BEA) == []

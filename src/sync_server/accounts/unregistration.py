@@ -77,7 +77,8 @@ async def remove_user(tx: Tx, user_id: UUID) -> bool:
     space = await tx.one(_Space, "space_of_user", user)
     if space is None:
         return False
-    await tx.execute("delete_user", user)
+    for statement in ("delete_user", "forget_adopted_user", "forget_adoption_findings"):
+        await tx.execute(statement, user)
     await erasing.erase(tx, user_id)
     if not space.shared:
         await erasing.keep_end(tx, space.space_id)
