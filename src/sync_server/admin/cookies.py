@@ -9,10 +9,10 @@ from uuid import UUID
 from litestar.datastructures import Cookie
 
 from sync_server.admin.errors import CsrfRejected
+from sync_server.admin.narrow import ACCESS, CSRF, REFRESH
 from sync_server.admin.tokens import ACCESS_SECONDS, REFRESH_SECONDS
 from sync_server.keys import Keys
 
-ACCESS, REFRESH, CSRF = "sync_access", "sync_refresh", "sync_csrf"
 HEADER = "X-CSRF-Token"
 _PATHS = {ACCESS: "/api/v1", REFRESH: "/api/v1/auth", CSRF: "/"}
 _SECONDS = {ACCESS: ACCESS_SECONDS, REFRESH: REFRESH_SECONDS, CSRF: REFRESH_SECONDS}

@@ -11,7 +11,9 @@ from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPSc
 
 from sync_server.admin.envelope import Failure, Problem
 
-_NAMES = (b"sync_access", b"sync_refresh", b"sync_csrf")
+ACCESS, REFRESH, CSRF = "sync_access", "sync_refresh", "sync_csrf"
+"""Names of our cookies."""
+_NAMES = {name.encode() for name in (ACCESS, REFRESH, CSRF)}
 _MOST_OF_COOKIE = 4096
 """Bytes. Ours are tokens, of some hundred."""
 _MOST_OF_QUERY = 16 * 1024

@@ -11,7 +11,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from sync_server import observing
 from sync_server.accounts.roles import Role
-from sync_server.admin import cookies, sessions
+from sync_server.admin import cookies, narrow, sessions
 from sync_server.admin.errors import Forbidden, Unauthenticated
 from sync_server.admin.sessions import Admin
 from sync_server.admin.tokens import AdminTokens, Session
@@ -85,7 +85,7 @@ class Guard:
             if scheme.lower() != "bearer":
                 raise Unauthenticated
             return self._tokens.read("access", token.strip())
-        session = self._tokens.read("access", connection.cookies.get(cookies.ACCESS, ""))
+        session = self._tokens.read("access", connection.cookies.get(narrow.ACCESS, ""))
         cookies.check(self._keys, session.session_id, connection.scope["method"], connection.headers)  # type: ignore[typeddict-item]
         return session
 

@@ -14,7 +14,7 @@ from sync_server import audit
 from sync_server.accounts.protocol import email_key
 from sync_server.accounts.roles import Role
 from sync_server.accounts.routes import LimitsOf
-from sync_server.admin import cookies, sessions, totp
+from sync_server.admin import cookies, narrow, sessions, totp
 from sync_server.admin.envelope import Success
 from sync_server.admin.errors import CodeNeeded, CsrfRejected, SignInRejected, Unauthenticated
 from sync_server.admin.permissions import anybody, needs
@@ -110,7 +110,7 @@ async def refresh(
 
     One in a cookie takes `X-CSRF-Token`, and `{}` as the body.
     """
-    in_cookie = request.cookies.get(cookies.REFRESH, "") if data.refresh_token is None else ""
+    in_cookie = request.cookies.get(narrow.REFRESH, "") if data.refresh_token is None else ""
     session = tokens.read("refresh", data.refresh_token or in_cookie)
     if in_cookie:
         cookies.check(server.keys, session.session_id, request.method, request.headers)
