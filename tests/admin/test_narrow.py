@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -20,14 +19,11 @@ def test_a_query_that_is_too_large_is_refused(new_person: NewPerson, query: str)
 
 
 def test_a_session_works_beside_the_cookies_of_others(new_person: NewPerson) -> None:
-    """Taking the quotes off these would take seconds on some versions of Python."""
     browser = Browser(new_person("viewer"))
     browser.cookies = {"before": "x", **browser.cookies, "after": "y"}
     own = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
-    begun = time.process_time()
     answer = browser.http.get("/api/v1/auth/me", headers={"Cookie": f"{QUOTED}; {own}"})
     assert answer.status_code == 200
-    assert time.process_time() - begun < 5
 
 
 @pytest.mark.parametrize(
@@ -40,5 +36,6 @@ def test_a_session_works_beside_the_cookies_of_others(new_person: NewPerson) -> 
     ],
 )
 def test_only_our_cookies_get_through(sent: bytes, kept: bytes) -> None:
+    """Above all none with quotes: taking them off is quadratic in some versions of Python."""
     scope: Any = {"headers": [(b"accept", b"*/*"), (b"cookie", sent)]}
     assert narrow.with_own_cookies(scope)["headers"] == [(b"accept", b"*/*"), (b"cookie", kept)]

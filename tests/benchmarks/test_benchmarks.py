@@ -16,6 +16,9 @@ import pytest
 TOP = Path(__file__).resolve().parent.parent.parent
 BENCHMARKS = TOP / "benchmarks"
 
+MAY_BE_NONE = {"calls that failed", "pull of the row of 1 MB: memory / body"}
+"""What the short run may find nothing of: a megabyte fits in memory that the server has already."""
+
 
 def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, BENCHMARKS, *arguments]
@@ -39,7 +42,7 @@ def test_every_case_gets_right_answers(tmp_path: Path, modules: Any) -> None:
     for figure in document["figures"]:
         assert figure["what"] in done.stdout
         assert math.isfinite(figure["median"])
-        assert figure["median"] > 0 or figure["what"] == "calls that failed"
+        assert figure["median"] > 0 or figure["what"] in MAY_BE_NONE
 
 
 def test_two_runs_are_compared(tmp_path: Path) -> None:
