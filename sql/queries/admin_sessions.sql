@@ -23,7 +23,9 @@ WHERE s.id = %(session_id)s AND s.user_id = %(user_id)s AND s.token_epoch = u.to
     AND s.expires > (extract(epoch FROM now()) * 1000)::bigint;
 
 -- name: lock_admin_session
-SELECT s.refresh_id, s.refresh_previous
+-- A rotation, and nothing else, puts the end off to its moment and the lifetime: so the end tells when it was.
+SELECT s.refresh_id, s.refresh_previous,
+    (extract(epoch FROM now()) * 1000)::bigint - (s.expires - %(lifetime)s::bigint) AS age
 FROM sync.admin_sessions s
 JOIN sync.users u ON u.id = s.user_id
 WHERE s.id = %(session_id)s AND s.user_id = %(user_id)s AND s.token_epoch = u.token_epoch AND u.active

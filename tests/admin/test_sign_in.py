@@ -128,6 +128,28 @@ def test_a_copied_refresh_token_ends_the_session(new_person: NewPerson) -> None:
     refused(ann.call("GET", "/auth/me"), 401, "unauthenticated")
 
 
+def _let_pass(person: Person, milliseconds: int) -> None:
+    """As if the latest rotation had been so long ago."""
+    past = "UPDATE sync.admin_sessions SET expires = expires - %s WHERE user_id = %s"
+    person.connection.execute(past, [milliseconds, person.id])
+
+
+def test_the_token_before_is_taken_for_a_minute_only(new_person: NewPerson) -> None:
+    """Else a copy of it would live beside the owner's for good: it would get each of their tokens from them."""
+    ann = new_person()
+    owner = data(_refresh(ann, ann.refresh))
+    ann.token = owner["access_token"]
+    _let_pass(ann, 55_000)
+    assert _refresh(ann, ann.refresh).is_success
+    _let_pass(ann, 10_000)
+    refused(_refresh(ann, ann.refresh), 401, "unauthenticated")
+    refused(ann.call("GET", "/auth/me"), 401, "unauthenticated")
+    refused(_refresh(ann, owner["refresh_token"]), 401, "unauthenticated")
+    lines = "SELECT action FROM sync.audit_lines WHERE entity_id = %s ORDER BY number"
+    actions = [line["action"] for line in ann.connection.execute(lines, [ann.id]).fetchall()]
+    assert actions == ["session.begin", "session.reused"], "once, whoever else comes"
+
+
 def test_signing_out_ends_this_session_only(new_person: NewPerson) -> None:
     ann = new_person()
     token, refresh = ann.token, ann.refresh

@@ -51,11 +51,16 @@ def admin(request: Request[Any, Any, Any]) -> Admin:
 
 def acting(request: Request[Any, Any, Any], admin: NamedDependency[Admin]) -> Acting:
     """Who acts, as the audit log tells it. Only there where the route needs a role."""
+    return acting_of(admin, address(request))
+
+
+def acting_of(admin: Admin, address: str | None) -> Acting:
+    """The same for a route that finds out itself who acts."""
     return Acting(
         user_id=admin.user_id,
         realm=admin.realm,
         role=str(admin.role),
-        address=address(request),
+        address=address,
         request_id=observing.request_id(),
     )
 

@@ -24,6 +24,8 @@ from sync_server.realms import Realm
 from sync_server.server import Server
 
 _LIFETIME = {"lifetime": REFRESH_SECONDS * 1000}
+_GRACE = 60_000
+"""Milliseconds after a rotation in which the refresh token before is still taken: its answer may have been lost."""
 
 
 class Admin(msgspec.Struct, frozen=True):
@@ -61,6 +63,8 @@ class _Present(NamedTuple):
 class _Refresh(NamedTuple):
     refresh_id: str
     refresh_previous: str | None
+    age: int
+    """Milliseconds since the rotation, by the database's clock."""
 
 
 class Credentials(NamedTuple):
@@ -122,22 +126,25 @@ async def present(realm: Realm, session: Session, owners_realm: str) -> Admin:
     return Admin(session.realm, session.user_id, session.session_id, *found[:3], effective)
 
 
-async def renew(realm: Realm, session: Session) -> Session:
+async def renew(realm: Realm, session: Session, acting: Acting) -> Session:
     """The session with the id of its next refresh token. Raises Unauthenticated.
 
-    The token before stays valid until its successor has been used, so a lost answer strands nobody; any other one was
-    copied, and the session ends for both.
+    The token before is taken for a moment after its successor was made, as a lost answer must strand nobody. Any other one
+    was copied, or is used beside a copy: the session ends for both, and the audit log says so.
     """
     new = new_id()
 
     async def rotate(tx: Tx) -> str | None:
-        state = await tx.one(_Refresh, "lock_admin_session", session.parameters)
-        if state is not None and session.token_id == state.refresh_id:
+        state = await tx.one(_Refresh, "lock_admin_session", {**session.parameters, **_LIFETIME})
+        if state is None:
+            return None
+        if session.token_id == state.refresh_id:
             await tx.execute("rotate_admin_refresh", {**session.parameters, **_LIFETIME, "new_id": new})
             return new
-        if state is not None and session.token_id == state.refresh_previous:
+        if session.token_id == state.refresh_previous and state.age < _GRACE:
             return state.refresh_id
         await tx.execute("end_admin_session", session.parameters)
+        await audit.record(tx, acting, action="session.reused", entity="user", entity_id=session.user_id)
         return None
 
     token_id = await realm.transact(rotate)

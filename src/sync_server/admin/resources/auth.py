@@ -15,6 +15,7 @@ from sync_server.accounts.protocol import email_key
 from sync_server.accounts.roles import Role
 from sync_server.accounts.routes import LimitsOf
 from sync_server.admin import cookies, narrow, sessions, totp
+from sync_server.admin.dependencies import acting_of
 from sync_server.admin.envelope import Success
 from sync_server.admin.errors import CodeNeeded, CsrfRejected, SignInRejected, Unauthenticated
 from sync_server.admin.permissions import anybody, needs
@@ -104,6 +105,7 @@ async def refresh(
     server: NamedDependency[Server],
     realms: NamedDependency[Realms],
     tokens: NamedDependency[AdminTokens],
+    address: NamedDependency[str | None],
     data: JSONBody[Renewal],
 ) -> Response[Success[Tokens]]:
     """New tokens for a refresh token, which is good for one use.
@@ -115,8 +117,9 @@ async def refresh(
     if in_cookie:
         cookies.check(server.keys, session.session_id, request.method, request.headers)
     realm = _realm_of(realms, session)
-    await sessions.present(realm, session, server.config.owners_realm)
-    return _answer(server, tokens, await sessions.renew(realm, session), in_cookies=bool(in_cookie))
+    admin = await sessions.present(realm, session, server.config.owners_realm)
+    renewed = await sessions.renew(realm, session, acting_of(admin, address))
+    return _answer(server, tokens, renewed, in_cookies=bool(in_cookie))
 
 
 @post("/auth/logout", status_code=200, opt=needs(Role.VIEWER), tags=["auth"])
