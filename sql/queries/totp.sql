@@ -1,6 +1,10 @@
 -- name: totp_of_user
 SELECT nonce, confirmed, last_step FROM sync.totp WHERE user_id = %(user_id)s;
 
+-- name: lock_totp
+-- So that whoever tries a code sees the tries before it counted.
+SELECT user_id FROM sync.totp WHERE user_id = %(user_id)s FOR UPDATE;
+
 -- name: begin_totp
 -- One that has been confirmed stays.
 INSERT INTO sync.totp AS t (user_id, nonce)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
@@ -13,7 +15,7 @@ from admin.people import NewPerson, Person, data, make, refused
 from conftest import start_server
 from postgres import Postgres
 from sync_server.accounts.roles import Role
-from users import look_into
+from users import Connection, look_into
 
 
 @dataclass
@@ -28,6 +30,9 @@ class Ann:
         """A code that has not been used: the app's next one."""
         self.person.connection.execute("UPDATE sync.totp SET last_step = 0 WHERE user_id = %s", [self.person.id])
         return self.app.now()
+
+    def wrong(self) -> str:
+        return "000000" if self.app.now() != "000000" else "000001"
 
 
 def with_app(person: Person) -> Ann:
@@ -49,7 +54,7 @@ def test_signing_in_takes_a_code(ann: Ann) -> None:
     refused(person.login(), 401, "code_needed")
     refused(person.login("wrong"), 401, "sign_in_rejected")
     refused(person.login("wrong", code=ann.fresh()), 401, "sign_in_rejected")
-    refused(person.login(code="000000" if ann.app.now() != "000000" else "000001"), 401, "sign_in_rejected")
+    refused(person.login(code=ann.wrong()), 401, "sign_in_rejected")
     assert person.login(code=ann.fresh()).is_success
     assert person.get("/auth/me")["second_factor"] is True
 
@@ -123,15 +128,44 @@ def test_the_database_alone_gives_no_secret_away(ann: Ann) -> None:
         assert secret not in str(held)
 
 
-def test_codes_cannot_be_guessed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> None:
-    """By somebody who has the password: the same code again counts, too, as it may be right the next time."""
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterator[Callable[[], Ann]]:
+    """Makes people of a server with limits."""
     url = postgres.create_database("guessed")
     config = {"server": {"bcrypt_rounds": 4}, "db": {"realms": {"main": url}}}
     process = start_server(tmp_path_factory.mktemp("guessed"), config)
     with httpx.Client(base_url=process.url, timeout=60) as http, look_into(url) as connection:
-        ann = with_app(make(http, connection, "main", Role.ADMIN).signed_in())
-        wrong = "000000" if ann.app.now() != "000000" else "000001"
-        for _ in range(10):
-            refused(ann.person.login(code=wrong), 401, "sign_in_rejected")
-        refused(ann.person.login(code=ann.fresh()), 429, "too_many_attempts")
+        yield lambda: with_app(make(http, connection, "main", Role.ADMIN).signed_in())
     assert process.stop() == 0
+
+
+def test_codes_cannot_be_guessed(limited: Callable[[], Ann]) -> None:
+    """By somebody who has the password: the same code again counts, too, as it may be right the next time."""
+    ann = limited()
+    for _ in range(10):
+        refused(ann.person.login(code=ann.wrong()), 401, "sign_in_rejected")
+    refused(ann.person.login(code=ann.fresh()), 429, "too_many_attempts")
+
+
+def test_nor_by_trying_many_at_once(limited: Callable[[], Ann]) -> None:
+    """A try waits for those that are under way, and then sees them counted."""
+    ann = limited()
+    connection, code = ann.person.connection, ann.fresh()
+    connection.execute("DELETE FROM sync.attempts")
+    refused(ann.person.login(code=ann.wrong()), 401, "sign_in_rejected")
+    with ThreadPoolExecutor(1) as pool:
+        with connection.transaction():
+            connection.execute("SELECT 1 FROM sync.totp WHERE user_id = %s FOR UPDATE", [ann.person.id])
+            more = "INSERT INTO sync.attempts SELECT key, n::text, expires FROM sync.attempts, generate_series(1, 9) n"
+            connection.execute(more.encode() + b" WHERE key LIKE 'code:%'")
+            call = pool.submit(ann.person.login, code=code)
+            _wait_until_blocked(connection, call)
+        refused(call.result(60), 429, "too_many_attempts")
+
+
+def _wait_until_blocked(connection: Connection, call: Future[httpx.Response]) -> None:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    end = time.monotonic() + 30
+    while not call.done() and time.monotonic() < end and not connection.execute(waiting.encode()).fetchall():
+        connection.execute("SELECT pg_stat_clear_snapshot()")
+        time.sleep(0.01)

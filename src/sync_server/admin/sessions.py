@@ -91,24 +91,32 @@ async def sign_in(
         raise SignInRejected
     session = Session(realm.name, found.user_id, uuid4(), new_id())
     acting = Acting(user_id=found.user_id, realm=realm.name, role=found.role, address=address, request_id=request_id())
-    if given.code is not None:
-        await realm.read(of_codes.check)
-    if not await realm.transact(lambda tx: _begin(tx, server.keys, session, given.code, found.password_hash, acting)):
-        await realm.transact(lambda tx: of_codes.record(tx, new_id()))  # the same code may be right the next time
+    attempt, password_hash = new_id(), found.password_hash
+
+    async def begin(tx: Tx) -> bool:
+        if await tx.one(_Present, "admin_of_session", session.parameters):
+            return True  # the commit's answer was lost
+        if not await _passes_second(tx, server.keys, session.user_id, of_codes, given.code, attempt):
+            return False
+        return await _begin(tx, session, password_hash, acting)
+
+    if not await realm.transact(begin):
         raise SignInRejected
     return session
 
 
-async def _begin(tx: Tx, keys: Keys, session: Session, code: str | None, password_hash: str, acting: Acting) -> bool:
-    """Whether there is a session now: with a wrong code, or when the account has just changed, there is none."""
+async def _passes_second(tx: Tx, keys: Keys, user_id: UUID, limits: Limits, code: str | None, attempt: str) -> bool:
+    """Raises CodeNeeded where there is a second factor and no code, TooManyAttempts."""
+    if not await totp.is_on(tx, user_id):
+        return True
+    if code is None:
+        raise CodeNeeded
+    return await totp.limited(tx, user_id, limits, attempt, lambda tx: totp.passes(tx, keys, user_id, code))
+
+
+async def _begin(tx: Tx, session: Session, password_hash: str, acting: Acting) -> bool:
+    """Whether there is a session now: when the account has just changed, there is none."""
     parameters = {**session.parameters, **_LIFETIME, "password_hash": password_hash}
-    if await tx.one(_Present, "admin_of_session", parameters):
-        return True  # the commit's answer was lost
-    if await totp.is_on(tx, session.user_id):
-        if code is None:
-            raise CodeNeeded
-        if not await totp.passes(tx, keys, session.user_id, code):
-            return False
     await tx.execute("drop_ended_admin_sessions", parameters)
     if not await tx.execute("begin_admin_session", parameters):
         return False

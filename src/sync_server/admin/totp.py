@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import hmac
 import secrets
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 from uuid import UUID
 
 import pyotp
 
+from sync_server.accounts.limits import Limits
 from sync_server.database import Tx
 from sync_server.keys import Keys
 
@@ -80,6 +82,20 @@ async def confirm(tx: Tx, keys: Keys, user_id: UUID, code: str, recovery_codes: 
     digests = [_digest(keys, user_id, each) for each in recovery_codes]
     await tx.execute("keep_recovery_codes", {"user_id": user_id, "digests": digests})
     return True
+
+
+async def limited(tx: Tx, user_id: UUID, limits: Limits, attempt: str, trying: Callable[[Tx], Awaitable[bool]]) -> bool:
+    """Whether `trying` says that the code was right. Raises TooManyAttempts.
+
+    Tries of one user's codes come one after the other, so those that are sent at the same time count, too. `attempt` is a
+    name of the try's own: the same code may be right the next time.
+    """
+    await tx.execute("lock_totp", {"user_id": user_id})
+    await limits.check(tx)
+    if await trying(tx):
+        return True
+    await limits.record(tx, attempt)
+    return False
 
 
 async def passes(tx: Tx, keys: Keys, user_id: UUID, code: str) -> bool:

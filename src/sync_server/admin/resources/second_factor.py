@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
+from uuid import UUID
 
 import msgspec
 from litestar import post
@@ -87,7 +88,7 @@ async def confirm(
         await audit.record(tx, acting, action="second_factor.on", entity="user", entity_id=admin.user_id)
         return True
 
-    await _limited(realm, limits_of("code", email_key(admin.email)), turn_on)
+    await _limited(realm, admin.user_id, limits_of("code", email_key(admin.email)), turn_on)
     return Success(RecoveryCodes(codes))
 
 
@@ -116,15 +117,14 @@ async def remove(
         await audit.record(tx, acting, action="second_factor.off", entity="user", entity_id=admin.user_id)
         return True
 
-    await _limited(realm, limits_of("code", email_key(admin.email)), turn_off)
+    await _limited(realm, admin.user_id, limits_of("code", email_key(admin.email)), turn_off)
     return Success(None)
 
 
-async def _limited(realm: Realm, limits: Limits, work: Callable[[Tx], Awaitable[bool]]) -> None:
-    """Raises CodeRejected where `work` says that the code was wrong. It counts each time: it may be right the next time."""
-    await realm.read(limits.check)
-    if not await realm.transact(work):
-        await realm.transact(lambda tx: limits.record(tx, new_id()))
+async def _limited(realm: Realm, user_id: UUID, limits: Limits, work: Callable[[Tx], Awaitable[bool]]) -> None:
+    """Raises CodeRejected where `work` says that the code was wrong, which counts; TooManyAttempts."""
+    attempt = new_id()
+    if not await realm.transact(lambda tx: totp.limited(tx, user_id, limits, attempt, work)):
         raise CodeRejected
 
 
