@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import threading
 from functools import cache
 from typing import Any
 
@@ -13,6 +15,7 @@ import msgspec
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
+from litestar import Litestar, get
 from litestar.routes import HTTPRoute
 from schemathesis import Case
 from schemathesis.checks import not_a_server_error
@@ -26,6 +29,9 @@ from admin.people import NewPerson, Person
 from admin.test_roles import application
 from routes.refusals import INSIDE
 from sync_server.accounts.roles import Role
+from sync_server.admin.description import CONFIG, Description
+from sync_server.admin.envelope import Success
+from sync_server.admin.permissions import anybody
 from sync_server.app import create_app
 from sync_server.config import Config, Database
 
@@ -36,8 +42,39 @@ CHECKS = [not_a_server_error, content_type_conformance, status_code_conformance,
 @cache
 def document() -> dict[str, Any]:
     """As `/api-docs/openapi.json` has it."""
-    found: dict[str, Any] = application().described.document
+    found: dict[str, Any] = application().described.make()
     return found
+
+
+@get("/api/v1/thing", opt=anybody())
+async def thing() -> Success[str]:
+    """A route."""
+    return Success("")
+
+
+def test_it_is_made_once_and_whoever_asks_for_it_meanwhile_holds_up_nobody() -> None:
+    made, go_on = [], threading.Event()
+
+    def described() -> Litestar:
+        made.append(threading.current_thread())
+        if len(made) == 1:
+            raise OSError("no luck")
+        assert go_on.wait(30)
+        return Litestar([thing], openapi_config=CONFIG)
+
+    async def asking() -> list[bytes]:
+        description = Description(described)
+        with pytest.raises(OSError, match="no luck"):
+            await description.json()
+        calls = [asyncio.ensure_future(each()) for each in (description.json, description.yaml) for _ in range(50)]
+        await asyncio.sleep(0)
+        await asyncio.wait_for(asyncio.to_thread(int), 10)  # they do not hold the threads that others need
+        go_on.set()
+        return await asyncio.gather(*calls)
+
+    found = asyncio.run(asking())
+    assert len(made) == 2, "once it failed"
+    assert len(set(found[:50])) == len(set(found[50:])) == 1
 
 
 def of_one_realm() -> dict[str, Any]:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from litestar.openapi import OpenAPIConfig
 
 from sync_server.admin import permissions
 from sync_server.admin.permissions import Declared
+from sync_server.once import Once
 
 Document = dict[str, Any]
 CONFIG = OpenAPIConfig("sync-server", "1", use_handler_docstrings=True, create_examples=False)
@@ -41,32 +41,33 @@ _FILES: dict[str, Document] = {"application/zip": {"type": "string", "format": "
 
 
 class Description:
-    """The document, made when it is first asked for."""
+    """The document, made once, in a thread, when it is first asked for."""
 
     def __init__(self, described: Callable[[], Litestar]) -> None:
         """`described`: makes the application with CONFIG, which costs too much to do it for nothing."""
         self._described = described
+        self._json = Once(lambda: asyncio.to_thread(self._as_json))
+        self._yaml = Once(self._as_yaml)
 
     async def json(self) -> bytes:
-        return await asyncio.to_thread(lambda: self._json)
+        return await self._json.get()
 
     async def yaml(self) -> bytes:
-        return await asyncio.to_thread(lambda: self._yaml)
+        return await self._yaml.get()
 
-    @cached_property
-    def document(self) -> Document:
+    def make(self) -> Document:
+        """The document."""
         app = self._described()
         ours = json.loads(_GENERIC.sub(r"\1Of\2", json.dumps(app.openapi_schema.to_schema())))
         theirs = msgspec.yaml.decode(Path(__file__).with_name("devices.yaml").read_bytes())
         return _together(_of_admins(ours, app), _of_devices(theirs))
 
-    @cached_property
-    def _json(self) -> bytes:
-        return json.dumps(self.document, ensure_ascii=False).encode()
+    def _as_json(self) -> bytes:
+        return json.dumps(self.make(), ensure_ascii=False).encode()
 
-    @cached_property
-    def _yaml(self) -> bytes:
-        return msgspec.yaml.encode(json.loads(self._json))
+    async def _as_yaml(self) -> bytes:
+        text = await self.json()
+        return await asyncio.to_thread(lambda: msgspec.yaml.encode(json.loads(text)))
 
 
 def _together(ours: Document, theirs: Document) -> Document:

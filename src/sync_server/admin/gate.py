@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from litestar.types import Receive, Scope, Send
 
 from sync_server.admin import narrow
+from sync_server.once import Once
 from sync_server.realms import Realms
 from sync_server.receiving import Receiving
 from sync_server.server import Server
@@ -33,13 +34,11 @@ class Gate:
         self._server = server
         self._realms = realms
         self._receiving = Receiving(min(MAX_BODY, config.server.max_body), config.server.body_timeout)
-        self._making: asyncio.Task[Made] | None = None
+        self._made: Once[Made] = Once(lambda: asyncio.to_thread(self.make))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if self._making is None or (self._making.done() and self._making.exception()):
-            self._making = asyncio.create_task(asyncio.to_thread(self.make))
-        made = await asyncio.shield(self._making)
+        made = await self._made.get()
         if narrow.is_too_large(scope):
             await narrow.refuse(send)
         else:
