@@ -145,7 +145,15 @@ SELECT
     (
         SELECT count(*) FROM sync.activity
         WHERE day <= (extract(epoch FROM now()) * 1000)::bigint - %(activity)s::bigint
-    ) AS activity;
+    ) AS activity,
+    (
+        SELECT count(*) FROM sync.admin_sessions
+        WHERE expires <= (extract(epoch FROM now()) * 1000)::bigint - %(admin_sessions)s::bigint
+    ) AS admin_sessions,
+    (
+        SELECT count(*) FROM sync.idempotency_keys
+        WHERE expires <= (extract(epoch FROM now()) * 1000)::bigint - %(idempotency_keys)s::bigint
+    ) AS idempotency_keys;
 
 -- name: prune_kept_aside
 DELETE FROM sync.kept_aside
@@ -201,3 +209,22 @@ USING (
     LIMIT %(most)s
 ) AS old
 WHERE a.client_id = old.client_id AND a.day = old.day;
+
+-- name: prune_admin_sessions
+DELETE FROM sync.admin_sessions
+WHERE expires <= (extract(epoch FROM now()) * 1000)::bigint - %(age)s::bigint AND id IN (
+    SELECT id FROM sync.admin_sessions
+    WHERE expires <= (extract(epoch FROM now()) * 1000)::bigint - %(age)s::bigint
+    LIMIT %(most)s
+);
+
+-- name: prune_idempotency_keys
+-- One that has just been claimed anew stays.
+DELETE FROM sync.idempotency_keys k
+USING (
+    SELECT user_id, key FROM sync.idempotency_keys
+    WHERE expires <= (extract(epoch FROM now()) * 1000)::bigint - %(age)s::bigint
+    LIMIT %(most)s
+) AS old
+WHERE k.user_id = old.user_id AND k.key = old.key
+    AND k.expires <= (extract(epoch FROM now()) * 1000)::bigint - %(age)s::bigint;

@@ -15,15 +15,14 @@ from sync.conftest import connections, new_user, user, wire
 from sync_server.config import Config, Database
 from sync_server.realms import Realm, Realms
 from sync_server.retention import pruning
+from sync_server.retention.settings import Retention
 from wire import Server
 
 __all__ = ["connections", "new_user", "user", "wire"]
 
 T = TypeVar("T")
 NEVER = 1e12
-KEEP: dict[str, int | None] = dict.fromkeys(
-    ("tombstones", "history", "overridden", "kept_aside", "attempts", "uploads", "pins", "stats", "activity")
-)
+KEEP: dict[str, int | None] = dict.fromkeys(pruning.ages(Retention()))
 
 
 def run(url: str, work: Callable[[Realm], Awaitable[T]]) -> T:

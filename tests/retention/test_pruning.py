@@ -196,6 +196,28 @@ def test_the_command_prunes_and_says_what_it_removed(user: User, server: Server,
     assert "no realm nowhere" in unknown.stderr
 
 
+def test_sessions_and_keys_of_admins_go_when_they_have_expired(user: User, prune: Prune) -> None:
+    user_id, execute = user.client(user.device())["user_id"], user.connection.execute
+    ended = [(uuid4(), -left) for left in range(pruning.PORTION + 1)]
+    for identity, left in [(uuid4(), 60_000), *ended]:
+        session = (
+            "INSERT INTO sync.admin_sessions (id, user_id, token_epoch, refresh_id, expires)"
+            " VALUES (%s, %s, 0, 'x', (extract(epoch FROM now()) * 1000)::bigint + %s)"
+        )
+        execute(session, (identity, user_id, left))
+        key = (
+            "INSERT INTO sync.idempotency_keys (user_id, key, fingerprint, entity_id, expires)"
+            " VALUES (%s, %s, 'x', %s, (extract(epoch FROM now()) * 1000)::bigint + %s)"
+        )
+        execute(key, (user_id, str(identity), identity, left))
+    ages = pruning.ages(Retention())
+    found = prune(**{kind: age for kind in ("admin_sessions", "idempotency_keys") if (age := ages[kind]) is not None})
+    assert found["admin_sessions"] >= len(ended) <= found["idempotency_keys"]
+    for table in ("admin_sessions", "idempotency_keys"):
+        kept = execute(f"SELECT 1 FROM sync.{table} WHERE user_id = %s".encode(), (user_id,)).fetchall()
+        assert len(kept) == 1, table
+
+
 def test_old_sums_and_days_of_devices_go(user: User, prune: Prune) -> None:
     phone = user.device()
     for table, columns in (("stats", "(name, hour, amount)"), ("activity", "(hours, day, client_id)")):

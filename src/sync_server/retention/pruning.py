@@ -21,7 +21,15 @@ _TRIES = 20
 """Times in a row that a space may be taken, before it is left for the next round."""
 _ALL = 1 << 40
 _DAY = 86_400_000
-_EXPIRED = {"attempts": 0, "uploads": 60 * 60_000, "pins": _DAY, "stats": 400 * _DAY, "activity": 90 * _DAY}
+_EXPIRED = {
+    "attempts": 0,
+    "uploads": 60 * 60_000,
+    "pins": _DAY,
+    "stats": 400 * _DAY,
+    "activity": 90 * _DAY,
+    "admin_sessions": 0,
+    "idempotency_keys": 0,
+}
 """Milliseconds after which what is of no use any more goes, whatever the configuration."""
 _STATEMENTS = {
     "history": "prune_history",
@@ -32,6 +40,8 @@ _STATEMENTS = {
     "pins": "prune_pins",
     "stats": "prune_stats",
     "activity": "prune_activity",
+    "admin_sessions": "prune_admin_sessions",
+    "idempotency_keys": "prune_idempotency_keys",
 }
 _REST = 3.0
 """How many times as long as a portion has taken the pause after it is."""
@@ -52,6 +62,8 @@ class _Elsewhere(NamedTuple):
     pins: int
     stats: int
     activity: int
+    admin_sessions: int
+    idempotency_keys: int
 
 
 Ages = Mapping[str, int | None]
@@ -150,7 +162,7 @@ async def _pages(realm: Realm, of_age: Ages, most: int) -> AsyncIterator[list[_S
 
 async def _elsewhere(realm: Realm, of_age: Ages) -> _Elsewhere:
     found = await realm.read(lambda tx: tx.one(_Elsewhere, "prunable", of_age))
-    return found or _Elsewhere(*[0] * 6)  # the statement always gives a row
+    return found or _Elsewhere(*[0] * len(_Elsewhere._fields))  # the statement always gives a row
 
 
 async def _rest(begun: float) -> None:
