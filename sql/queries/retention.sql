@@ -47,6 +47,16 @@ SELECT s.id AS space_id,
         SELECT count(*)
         FROM (
             SELECT 1
+            FROM sync.history h
+            WHERE h.space_id = s.id AND h.stamp <= (extract(epoch FROM now()) * 1000)::bigint - %(deleted)s::bigint
+                AND h.old_data IS NOT NULL AND h.old_stamp IS NULL
+            LIMIT %(most)s
+        ) AS counted
+    ) AS deleted,
+    (
+        SELECT count(*)
+        FROM (
+            SELECT 1
             FROM sync.overridden o
             WHERE o.space_id = s.id AND o.stamp <= (extract(epoch FROM now()) * 1000)::bigint - %(overridden)s::bigint
             LIMIT %(most)s
@@ -104,6 +114,20 @@ USING (
     FROM sync.history
     WHERE space_id = %(space_id)s AND stamp <= (extract(epoch FROM now()) * 1000)::bigint - %(age)s::bigint
     ORDER BY stamp, ordinal
+    LIMIT %(most)s
+) AS old
+WHERE h.space_id = old.space_id AND h.stamp = old.stamp AND h.ordinal = old.ordinal;
+
+-- name: prune_deleted
+-- What deletes replaced goes; that there was a delete stays. Where there is an old_stamp, the audit log covers what was replaced.
+UPDATE sync.history h
+SET old_data = NULL
+FROM (
+    SELECT space_id, stamp, ordinal
+    FROM sync.history
+    WHERE space_id = %(space_id)s AND stamp <= (extract(epoch FROM now()) * 1000)::bigint - %(age)s::bigint
+        AND old_data IS NOT NULL AND old_stamp IS NULL
+    ORDER BY stamp
     LIMIT %(most)s
 ) AS old
 WHERE h.space_id = old.space_id AND h.stamp = old.stamp AND h.ordinal = old.ordinal;

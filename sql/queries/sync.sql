@@ -159,6 +159,7 @@ SELECT 1 FROM sync.spaces WHERE id = %(space_id)s FOR UPDATE;
 --   lost   unseen on both sides; the incoming version is kept in overridden, unless it says the same as the stored one
 -- Later versions always rank higher, whatever the devices' clocks say, so what lost once never wins later.
 -- now is the database's time, the same for every server: ranks, which are bounded by it, must compare (G4).
+-- The history keeps what a delete replaced, which an operator can bring back; what has lost a conflict is in overridden.
 WITH client AS (
     SELECT u.space_id, c.sync_from, c.sync_to, c.sync_started
     FROM sync.clients c
@@ -230,9 +231,9 @@ stored AS (
 ),
 recorded AS (
     INSERT INTO sync.history
-        (space_id, stamp, ordinal, user_id, client_id, tablename, rowguid, operation, client_date, row_data)
+        (space_id, stamp, ordinal, user_id, client_id, tablename, rowguid, operation, client_date, old_data)
     SELECT space_id, stamp, ordinal, %(user_id)s, %(client_id)s, tablename, rowguid, operation, client_date,
-        NULL
+        CASE WHEN operation = 'D' AND verdict = 'seen' AND %(keep_deleted)s THEN stored_data END
     FROM judged
     WHERE verdict IN ('new', 'seen', 'won')
     RETURNING 1

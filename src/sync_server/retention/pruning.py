@@ -33,6 +33,7 @@ _EXPIRED = {
 """Milliseconds after which what is of no use any more goes, whatever the configuration."""
 _STATEMENTS = {
     "history": "prune_history",
+    "deleted": "prune_deleted",
     "overridden": "prune_overridden",
     "kept_aside": "prune_kept_aside",
     "attempts": "prune_attempts",
@@ -52,7 +53,11 @@ class _Space(NamedTuple):
     space_id: UUID
     tombstones: int
     history: int
+    deleted: int
     overridden: int
+
+
+_IN_SPACES = _Space._fields[1:]
 
 
 class _Elsewhere(NamedTuple):
@@ -75,6 +80,7 @@ def ages(retention: Retention) -> Ages:
     days = {
         "tombstones": retention.tombstones,
         "history": retention.history,
+        "deleted": retention.deleted,
         "overridden": retention.overridden,
         "kept_aside": retention.kept_aside,
         "audit": retention.audit,
@@ -87,7 +93,7 @@ async def count(realm: Realm, of_age: Ages) -> Counter[str]:
     found: Counter[str] = Counter()
     async for page in _pages(realm, of_age, _ALL):
         for space in page:
-            found.update(tombstones=space.tombstones, history=space.history, overridden=space.overridden)
+            found.update({kind: getattr(space, kind) for kind in _IN_SPACES})
     elsewhere = await _elsewhere(realm, of_age)
     found.update(elsewhere._asdict())
     found["audit"] = await realm.read(lambda tx: audit.count(tx, of_age.get("audit")))
@@ -99,7 +105,7 @@ async def prune(realm: Realm, of_age: Ages, deadline: float) -> Counter[str]:
     removed: Counter[str] = Counter()
     async for page in _pages(realm, of_age, 1):
         for space in page:
-            for kind in ("tombstones", "history", "overridden"):
+            for kind in _IN_SPACES:
                 if getattr(space, kind):
                     await _prune(realm, kind, of_age[kind], deadline, removed, space.space_id)
         if time.monotonic() >= deadline:

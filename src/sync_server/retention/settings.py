@@ -14,6 +14,8 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     tombstones: Days | None = 90
     """Traces of deleted rows, and none before every client has heard of the delete."""
+    deleted: Annotated[int, msgspec.Meta(ge=0, le=36_500)] | None = 30
+    """What a delete replaced, where the history is not full; 0: is not kept at all, null: as long as the history's line."""
     history: Days | None = None
     overridden: Days | None = None
     kept_aside: Days | None = None

@@ -103,13 +103,16 @@ def _page_after(under_way: engine.PullUnderWay, after: tuple[int, int]) -> Calla
 
 
 async def _push(realm: Realm, device: Device, body: bytes) -> Outcome:
-    limits = realm.settings.limits
-    audited = _origin() if realm.settings.history == "full" else None
+    settings, limits = realm.settings, realm.settings.limits
+    audited = _origin() if settings.history == "full" else None
+    keep = settings.retention.deleted != 0
     request = protocol.decode_push(body, device.client_id, limits)
-    pushed = await realm.once(lambda tx: engine.push_at_once(tx, device, request, audited))
+    pushed = await realm.once(lambda tx: engine.push_at_once(tx, device, request, audited, keep_deleted=keep))
     if pushed is None:
         share = limits.kept_aside
-        pushed = await realm.transact(lambda tx: engine.push(tx, device, request, audited, share=share))
+        pushed = await realm.transact(
+            lambda tx: engine.push(tx, device, request, audited, keep_deleted=keep, share=share)
+        )
     _note(request, pushed)
     if request.unstorable:
         kept = aside.summary(request.unstorable)

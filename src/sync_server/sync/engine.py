@@ -199,18 +199,29 @@ def _page(found: _Page) -> Page:
     return Page(found.lines or b"", (found.stamp, found.ordinal), found.delivered)
 
 
-async def push_at_once(tx: Tx, device: Device, push: Push, audited: Acting | None = None) -> Pushed | None:
+async def push_at_once(
+    tx: Tx, device: Device, push: Push, audited: Acting | None = None, *, keep_deleted: bool = True
+) -> Pushed | None:
     """As push, in one statement; None where more is needed, as after another device's push in the same moment."""
     if push.unstorable:
         return None
-    return await _store(tx, device, push, audited)
+    return await _store(tx, device, push, audited, keep_deleted)
 
 
-async def push(tx: Tx, device: Device, push: Push, audited: Acting | None = None, *, share: int = KEPT_ASIDE) -> Pushed:
+async def push(
+    tx: Tx,
+    device: Device,
+    push: Push,
+    audited: Acting | None = None,
+    *,
+    keep_deleted: bool = True,
+    share: int = KEPT_ASIDE,
+) -> Pushed:
     """Store the changes of a push (G1, G4, G5, G10).
 
     `audited`: from where the push comes, where the realm keeps a full history: the data are kept then, and the audit log
-    covers them. What cannot be stored is kept aside, up to `share` bytes per user, and does not hold up the rest.
+    covers them. `keep_deleted`: whether the history keeps what a delete replaced, where it is not full.
+    What cannot be stored is kept aside, up to `share` bytes per user, and does not hold up the rest.
     A viewer's device ends its syncs like any other, but may bring no changes.
     Raises PullFirst when the push belongs to no sync under way, ReadOnly, TokenRejected.
     """
@@ -225,7 +236,7 @@ async def push(tx: Tx, device: Device, push: Push, audited: Acting | None = None
         raise ReadOnly
     if push.changes:
         await tx.execute("lock_space", {"space_id": client.space_id})
-    stored = await _store(tx, device, push, audited)
+    stored = await _store(tx, device, push, audited, keep_deleted)
     if stored is None:
         raise TokenRejected  # the user has just gone: what is locked is not overtaken
     if push.unstorable:
@@ -247,7 +258,7 @@ def _belongs(device: Device, client: _PushClient) -> bool:
     return device.token_id == client.sync_token or device.sync_number == client.sync_number
 
 
-async def _store(tx: Tx, device: Device, push: Push, audited: Acting | None) -> Pushed | None:
+async def _store(tx: Tx, device: Device, push: Push, audited: Acting | None, keep_deleted: bool) -> Pushed | None:
     parameters = {
         **device.parameters,
         **_columns(push.changes),
@@ -256,6 +267,7 @@ async def _store(tx: Tx, device: Device, push: Push, audited: Acting | None) -> 
         "is_partial": push.is_partial,
         "digest": push.digest,
         "without_changes": not push.changes,
+        "keep_deleted": keep_deleted,
     }
     if audited is None:
         stored = await tx.one(_Stored, "push_changes", parameters)
