@@ -278,10 +278,11 @@ answer AS (
         WHEN EXISTS (
             SELECT 1
             FROM (
-                -- by the index: where one space has nearly all rows, PostgreSQL would look through all of them
+                -- by the index: where one space has nearly all rows, PostgreSQL would look through all of them; a range with an
+                -- upper end, too, it takes to be narrow
                 SELECT tablename, rowguid, client_id
                 FROM sync.rows
-                WHERE space_id = turn.space_id AND stamp > turn.sync_to
+                WHERE space_id = turn.space_id AND stamp > turn.sync_to AND stamp <= turn.clock
                 ORDER BY stamp, ordinal
                 OFFSET 0
             ) r
