@@ -49,6 +49,11 @@ class Processes(NamedTuple):
         return sum(_status(pid, "VmHWM") for pid in tree(self.server))
 
 
+def peak(pid: int) -> int:
+    """Bytes that one process had in memory at most."""
+    return _status(pid, "VmHWM")
+
+
 def _cpu_of_tree(pid: int) -> float:
     """Of a process and its children, the ended ones too."""
     if not Path("/proc/self/stat").exists():

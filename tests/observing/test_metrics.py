@@ -85,6 +85,13 @@ def test_syncs_rows_and_conflicts_are_counted_by_realm(watched: Watched, watched
     assert watched.numbers("syncs_total", realm="metrics") == other
 
 
+def test_what_an_alert_counts_begins_at_nothing(watched: Watched) -> None:
+    """A series that begins with a 1 has not increased, for Prometheus."""
+    [family] = [family for family in watched.families() if family.name == "sync_server_kept_aside"]
+    assert {sample.labels["realm"] for sample in family.samples} == {"watched", "metrics", "down"}
+    assert watched.numbers("kept_aside_total", realm="down") == 0
+
+
 def test_requests_are_counted_by_route_and_status_and_timed(watched: Watched, watched_user: User) -> None:
     route = "/login/{realm_name}"
     labels = {"route": route, "method": "POST", "status": "200"}

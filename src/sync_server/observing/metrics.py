@@ -69,7 +69,7 @@ class Metrics:
     async def text(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the form that the `Accept` header asks for, and the name of that form."""
         await self._queues.refresh(self._parts.tally.realms)
-        samples = together(self._all(), time.monotonic())
+        samples = together([*self._all(), self._nothing_yet()], time.monotonic())
         from sync_server.observing import exposition  # noqa: PLC0415 - its library is needed by those who scrape alone
 
         return exposition.text(samples, accept)
@@ -78,6 +78,10 @@ class Metrics:
         if self._siblings is None:
             return [self._own()]
         return [self._siblings.with_past(self._own()), *self._siblings.others()]
+
+    def _nothing_yet(self) -> Snapshot:
+        """So that the first of what an alert counts is an increase, not a series that is there from one look to the next."""
+        return snapshot(Sample("kept_aside", (name,), 0) for name in self._parts.realms.names)
 
     def _own(self) -> Snapshot:
         return snapshot([*_of_process(), *_of_requests(self._parts.tally), *self._of_parts()])
