@@ -11,6 +11,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 _HEAD = 64 * 1024
 """Bytes of a request line and headers; uvicorn itself takes any number of them into memory."""
 
+_PIPELINED = 16
+"""Requests that one connection may send ahead of the answers; uvicorn queues whatever is in what it has just read."""
+
 HAS_ARRIVED = "sync_server.has_arrived"
 """In the scope of a request whose body has come to its end, so that nobody need wait for it, nor bound the wait."""
 
@@ -18,6 +21,10 @@ HAS_ARRIVED = "sync_server.has_arrived"
 def protocol(seconds: float) -> type[HttpToolsProtocol]:
     """Uvicorn's protocol for heads that arrive within `seconds` from their first byte; uvicorn itself waits without end."""
     return type("Protocol", (_Protocol,), {"seconds": seconds})
+
+
+class _TooManyAtOnce(Exception):
+    """More requests than one connection may send ahead."""
 
 
 class _Protocol(HttpToolsProtocol):
@@ -32,14 +39,25 @@ class _Protocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
+        """What comes may be more than a head may be long: of that no more is parsed, and so kept, than a head may have."""
+        while self._in_head and len(data) > _HEAD - self._head and not self.transport.is_closing():
+            if self._head == _HEAD:
+                self.send_400_response(f"The head of the request is longer than {_HEAD} bytes")
+                return
+            piece, data = data[: _HEAD - self._head], data[_HEAD - self._head :]
+            self._parse(piece)
+        if not self.transport.is_closing():
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         self._head += len(data)
         super().data_received(data)
         if self._in_head and self._head and self._head_timer is None:
             self._head_timer = self.loop.call_later(self.seconds, self._head_is_late)
-        if self._in_head and self._head > _HEAD and not self.transport.is_closing():
-            self.send_400_response(f"The head of the request is longer than {_HEAD} bytes")
 
     def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= _PIPELINED:
+            raise _TooManyAtOnce  # which the parser takes for the sender's mistake
         self._in_head = False
         self._stop_timer()
         super().on_headers_complete()
