@@ -338,9 +338,11 @@ SELECT count(*) AS recorded, count(*) - count(change) AS without_data FROM kept;
 UPDATE sync.clients SET last_error = %(error)s WHERE id = %(client_id)s;
 
 -- name: kept_aside_list
-SELECT k.id, u.email, k.client_id, k.received_at, k.reason, k.detail, k.most, k.bytes, k.change IS NOT NULL AS complete
+SELECT k.id, u.email, k.client_id, k.received_at, k.reason, k.detail, k.most, k.bytes, k.change IS NOT NULL AS complete,
+    k.settled, k.settled_at
 FROM sync.kept_aside k
 JOIN sync.users u ON u.id = k.user_id
+WHERE %(also_settled)s OR k.settled IS NULL
 ORDER BY k.received_at, k.id;
 
 -- name: kept_aside_change

@@ -173,3 +173,4 @@ def test_the_command_writes_a_file_for_its_owner_alone(audited: Process, user: U
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     again = run()
     assert (again.returncode, len(again.stderr.splitlines())) == (1, 1), "nothing is written over"
+    assert "is there already" in again.stderr

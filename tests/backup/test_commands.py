@@ -32,7 +32,7 @@ def test_a_realm_is_moved_by_its_file(operator: Operator, postgres: Postgres, da
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     verified = operator.run("backup", "verify", "todos.backup", "--url", moved)
     assert verified.code == 0, verified.err
-    assert "can be restored, and nothing is missing\n  3 rows, 1 history" in verified.out
+    assert "can be restored, and nothing is missing\n  rows 3, history 1" in verified.out
     restored = operator.run("restore", "--realm", "moved", "todos.backup")
     assert restored.code == 0, restored.err
     assert "restored into realm moved" in restored.out
@@ -42,6 +42,23 @@ def test_a_realm_is_moved_by_its_file(operator: Operator, postgres: Postgres, da
     assert "is there already" in operator.run("backup", "--realm", "todos", "todos.backup").complaint
     assert operator.run("backup", "take", "--realm", "todos", "--replace", "todos.backup").code == 0
     assert sorted(path.name for path in operator.directory.iterdir()) == ["config.json", "todos.backup"]
+
+
+def test_a_restore_says_that_less_history_will_be_kept(
+    operator: Operator, postgres: Postgres, database_url: str
+) -> None:
+    targets = [postgres.create_database(f"backup_history{number}") for number in range(3)]
+    fill(database_url)
+    full = {name: {"url": url, "history": "full"} for name, url in {"todos": database_url, "like": targets[0]}.items()}
+    operator.write(config_with({**full, "less": targets[1], "more": {"url": targets[2], "history": "full"}}))
+    assert operator.run("backup", "--realm", "todos", "full.backup").code == 0
+    assert operator.run("restore", "--realm", "like", "full.backup").err == ""
+    warned = operator.run("restore", "--realm", "less", "full.backup")
+    assert warned.code == 0
+    assert '"history": "full"' in warned.err
+    operator.write(config_with({"less": targets[1], "more": {"url": targets[2], "history": "full"}}))
+    assert operator.run("backup", "--realm", "less", "less.backup").code == 0
+    assert operator.run("restore", "--realm", "more", "less.backup").err == ""
 
 
 def test_a_backup_goes_through_pipes(operator: Operator, postgres: Postgres, database_url: str) -> None:

@@ -180,5 +180,14 @@ def test_the_operator_lists_and_reads_what_was_kept_aside(user: User, process: P
     )
     shown = command(line["id"])
     assert json.loads(shown.stdout)["rowData"] == {"rowguid": "1", **LARGE, "euro": "€"}
+    settle = "UPDATE sync.kept_aside SET settled = 'dismissed', settled_at = now() WHERE id = %s"
+    user.connection.execute(settle, (line["id"],))
+    assert line["settled"] is None
+    assert line["id"] not in command().stdout
+    [settled] = [
+        each for text in command("--all").stdout.splitlines() if (each := json.loads(text))["id"] == line["id"]
+    ]
+    assert settled["settled"] == "dismissed"
+    assert settled["settled_at"]
     unknown = command("00000000-0000-4000-8000-000000000000")
     assert (unknown.returncode, unknown.stdout) == (1, "")

@@ -51,6 +51,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     migrations: list[str]
     rows: int
     """Of all tables, for whoever waits."""
+    history: str | None = None
+    """The realm's setting: `changes` or `full`."""
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

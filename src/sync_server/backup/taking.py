@@ -30,12 +30,17 @@ class Progress(Protocol):
     def advance(self, number: int) -> None: ...
 
 
-def take(realm: str, schema: str, url: str, stream: IO[bytes], progress: Progress) -> dict[str, Count]:
-    """Write a backup of the realm to `stream`; what it holds. Changes nothing. Raises BackupError."""
+def take(
+    realm: str, schema: str, url: str, stream: IO[bytes], progress: Progress, *, history: str | None = None
+) -> dict[str, Count]:
+    """Write a backup of the realm to `stream`; what it holds. `history`: the realm's setting. Changes nothing.
+
+    Raises BackupError.
+    """
     try:
         with migrations.connect(url) as connection, snapshot(connection):
             columns = _columns(connection, schema)
-            head = _head(connection, realm, schema, [table for table in TABLES if table in columns])
+            head = _head(connection, realm, schema, [table for table in TABLES if table in columns], history)
             progress.begin(head.rows)
             writer = Writer(stream, head)
             counts = {
@@ -92,7 +97,7 @@ def _columns(connection: Connection, schema: str) -> dict[str, list[Column]]:
     return found
 
 
-def _head(connection: Connection, realm: str, schema: str, tables: Sequence[str]) -> Head:
+def _head(connection: Connection, realm: str, schema: str, tables: Sequence[str], history: str | None) -> Head:
     applied = sql.SQL("SELECT name FROM {} WHERE version > 0 ORDER BY version").format(
         sql.Identifier(schema, "migrations")
     )
@@ -107,4 +112,5 @@ def _head(connection: Connection, realm: str, schema: str, tables: Sequence[str]
         taken_at=found[0].astimezone(UTC).isoformat(timespec="milliseconds"),
         migrations=[name for (name,) in connection.execute(applied)],
         rows=sum(rows),
+        history=history,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import click
 
@@ -18,8 +19,9 @@ from sync_server.audit import exporting, heads, listing, verifying
 from sync_server.audit.chain import ADMINS
 from sync_server.audit.exporting import Format
 from sync_server.audit.listing import Wanted
-from sync_server.audit.verifying import Verified
-from sync_server.commands.options import CONFIG, one_line, realms_named
+from sync_server.audit.verifying import End, Verified
+from sync_server.commands.options import CONFIG, counted, one_line, realms_named
+from sync_server.commands.progress import amount
 from sync_server.config import Config
 from sync_server.realms import Realm, Realms
 
@@ -71,7 +73,7 @@ def show(path: Path, realm: str, limit: int, **filters: Any) -> None:
         for entry in await found.read(lambda tx: listing.page(tx, Wanted(**filters), None, limit)):
             at = datetime.fromtimestamp(entry.at / 1000, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
             who = entry.email or entry.user_id or entry.via
-            what = f"{entry.changes} rows" if entry.changes is not None else entry.content or "(erased)"
+            what = counted(entry.changes, "row") if entry.changes is not None else entry.content or "(erased)"
             click.echo(one_line(f"{at}  {who}  {entry.action} {entry.entity_id}  {what}"))
 
     _run(path, realm, run)
@@ -113,7 +115,7 @@ def verify(path: Path, realm: str | None, save_heads: Path | None, earlier: Path
         nonlocal wrong
         async with _opened(config, urls) as realms:
             for name in realms_named(config, path, realm):
-                chains = [one async for one in verifying.verify(realms.get(name), known.get(name))]
+                chains = await _verified(realms.get(name), known.get(name))
                 wrong += _report(name, chains)
                 ends.extend(heads.Head(name, one.chain, one.number, one.hash) for one in chains if one.number)
 
@@ -122,6 +124,15 @@ def verify(path: Path, realm: str | None, save_heads: Path | None, earlier: Path
     if save_heads is not None:
         heads.write(save_heads, ends)
     sys.exit(1 if wrong else 0)
+
+
+async def _verified(realm: Realm, known: Mapping[UUID, End] | None) -> list[Verified]:
+    found = []
+    with amount(f"Realm {realm.name}", "lines") as verified:
+        async for chain in verifying.verify(realm, known):
+            found.append(chain)
+            verified.advance(chain.lines)
+    return found
 
 
 def _report(realm: str, chains: list[Verified]) -> int:
@@ -133,8 +144,9 @@ def _report(realm: str, chains: list[Verified]) -> int:
         line = f", line {finding.number}" if finding.number else ""
         click.echo(one_line(f"Realm {realm}, chain {chain}{line}: {finding.problem}"), err=True)
     admins = next(one for one in chains if one.chain == ADMINS)
-    click.echo(f"Realm {realm}: {total['lines']} lines in {len(chains)} chains, {len(findings)} findings")
-    click.echo(f"  admins: {admins.number} lines, the last one's hash is {admins.hash or 'none'}")
+    lines, found = counted(total["lines"], "line"), counted(len(findings), "finding")
+    click.echo(f"Realm {realm}: {lines} in {counted(len(chains), 'chain')}, {found}")
+    click.echo(f"  admins: {counted(admins.number, 'line')}, the last one's hash is {admins.hash or 'none'}")
     for name, said in (
         ("erased", "lines of users who are gone, without what was personal"),
         ("pruned", "pushes whose changes retention.history has removed"),

@@ -65,7 +65,8 @@ def take(path: Path, realm: str, file: str, *, replace: bool, as_json: bool) -> 
         files.written(file, replace=replace) as stream,
         bar("Writing") as progress,
     ):
-        counts = backups.take(name, config.db.realms[name].schema, urls[name], stream, progress)
+        settings = config.db.realms[name]
+        counts = backups.take(name, settings.schema, urls[name], stream, progress, history=settings.history)
     _say(
         f"Realm {name} is in {file}" if file != files.PIPE else f"Realm {name} is written", counts, as_json, error=True
     )
@@ -109,6 +110,12 @@ def restore(path: Path, realm: str, file: str, *, as_json: bool) -> None:
         told = {"taken_at": restored.head.taken_at, "of_realm": restored.head.realm}
         realms.note(config, urls, name, "realm.restore", told)
     _say(f"{_title(restored)}: restored into realm {name}", restored.counts, as_json)
+    if restored.head.history == "full" and config.db.realms[name].history != "full":
+        click.echo(
+            f'the realm had "history": "full" when the backup was taken, realm {name} has not: pushes will keep no data of '
+            "earlier versions, and are not in the audit log. Change it in the configuration before devices sync",
+            err=True,
+        )
 
 
 @contextmanager
@@ -134,5 +141,5 @@ def _say(title: str, counts: Mapping[str, Count], as_json: bool, *, error: bool 
         content: dict[str, Any] = {table: count.rows for table, count in counts.items()}
         click.echo(msgspec.json.encode({"message": title, "rows": content}).decode(), err=error)
         return
-    held = ", ".join(f"{count.rows:,} {table}" for table, count in counts.items() if count.rows)
+    held = ", ".join(f"{table} {count.rows:,}" for table, count in counts.items() if count.rows)
     click.echo(f"{title}\n  {held or 'nothing'}", err=error)

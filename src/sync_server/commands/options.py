@@ -35,6 +35,11 @@ def end_with(problems: list[str]) -> None:
     sys.exit(1 if problems else 0)
 
 
+def counted(number: int, noun: str) -> str:
+    """Such as "1 line" and "1,200 lines"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def one_line(text: str) -> str:
     """`text`, whatever it quotes, as one line that does nothing to a terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

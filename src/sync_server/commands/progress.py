@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 _PATIENCE = 1.0
+_OFTEN = 0.2
+"""Seconds between two that are shown."""
 
 
 class Bar:
@@ -35,6 +37,33 @@ class Bar:
             shown = click.progressbar(length=self._total, label=self._label, file=sys.stderr)
             self._bar = self._stack.enter_context(shown)
             self._bar.update(self._done)
+
+
+class Amount:
+    """Where nobody knows how much there is."""
+
+    def __init__(self, label: str, unit: str) -> None:
+        self._label, self._unit = label, unit
+        self._done = 0.0
+        self._next = time.monotonic() + _PATIENCE
+        self.shown = False
+
+    def advance(self, number: float) -> None:
+        """So much more is done."""
+        self._done += number
+        if sys.stderr.isatty() and time.monotonic() >= self._next:
+            click.echo(f"\r{self._label}: {self._done:,.0f} {self._unit}", err=True, nl=False)
+            self.shown, self._next = True, time.monotonic() + _OFTEN
+
+
+@contextmanager
+def amount(label: str, unit: str) -> Iterator[Amount]:
+    found = Amount(label, unit)
+    try:
+        yield found
+    finally:
+        if found.shown:
+            click.echo(err=True)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from uuid import UUID
 
@@ -11,9 +12,12 @@ import msgspec
 
 from sync_server import config as configuration
 from sync_server import preparing
+from sync_server.commands import tables
 from sync_server.commands.options import CONFIG, realms_named
 from sync_server.config import ConfigError
 from sync_server.retention import command as operating
+
+_COLUMNS = ("id", "email", "received_at", "reason", "bytes", "settled")
 
 
 @click.command()
@@ -40,15 +44,19 @@ def prune(path: Path, realm: str | None, *, dry_run: bool) -> None:
 @click.command("kept-aside")
 @CONFIG
 @click.option("--realm", required=True, help="The realm.")
+@click.option("--all", "also_settled", is_flag=True, help="Those, too, that have been restored or dismissed.")
 @click.argument("identity", metavar="[ID]", type=click.UUID, required=False)
-def kept_aside(path: Path, realm: str, identity: UUID | None) -> None:
-    """List changes that could not be stored as rows, a JSON line each; with an ID, print that change as it was sent."""
+def kept_aside(path: Path, realm: str, identity: UUID | None, *, also_settled: bool) -> None:
+    """List changes that could not be stored as rows; with an ID, print that change as it was sent.
+
+    A JSON line each; on a terminal a table of the most important.
+    """
     config = configuration.load(path)
     [name] = realms_named(config, path, realm)
     with preparing.databases(config, share=True) as (_, urls):
         if identity is None:
-            for line in asyncio.run(operating.kept_aside(config, urls, name)):
-                click.echo(msgspec.json.encode(line).decode())
+            lines = asyncio.run(operating.kept_aside(config, urls, name, also_settled=also_settled))
+            tables.show(_COLUMNS, lines, as_json=not sys.stdout.isatty())
             return
         change = asyncio.run(operating.kept_change(config, urls, name, identity))
     if change is None:

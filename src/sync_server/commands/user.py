@@ -23,6 +23,7 @@ from sync_server.accounts.roles import Role
 from sync_server.admin import totp
 from sync_server.commands import passwords, realms, tables
 from sync_server.commands.options import CONFIG
+from sync_server.commands.progress import amount
 from sync_server.complaint import Complaint
 from sync_server.config import Config
 from sync_server.database import Tx
@@ -211,8 +212,9 @@ def export(path: Path, realm: str, email: str, file: Path) -> None:
 
         async def write(_: Config, found: Realm) -> None:
             account = await found.transact(begin)
-            async for piece in takeout.archive(found, account):
-                archive.write(piece)
+            with amount("Writing", "KiB") as written:
+                async for piece in takeout.archive(found, account):
+                    written.advance(archive.write(piece) / 1024)
 
         realms.within(path, realm, write)
     click.echo(f"{file} has everything that is stored about {email}")
@@ -223,15 +225,17 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
     """A file for its owner alone, which is gone again where it could not be finished. Raises Complaint."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise Complaint(f"{path} is there already: give another name, or remove it") from None
     except OSError as exc:
-        raise Complaint(f"{path}: {exc.strerror}") from exc
+        raise Complaint(f"{path} cannot be written: {exc.strerror}") from exc
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
     except BaseException as exc:
         path.unlink()
         if isinstance(exc, OSError):
-            raise Complaint(f"{path}: {exc.strerror}") from exc
+            raise Complaint(f"{path} cannot be written: {exc.strerror}") from exc
         raise
 
 

@@ -39,10 +39,11 @@ async def prune(
     yield {"outbox": str(config.data_dir / "outbox"), word: {"mails": mails} if mails else {}}
 
 
-async def kept_aside(config: Config, urls: dict[str, str], name: str) -> list[dict[str, Any]]:
+async def kept_aside(config: Config, urls: dict[str, str], name: str, *, also_settled: bool) -> list[dict[str, Any]]:
     """What a realm keeps aside, without the changes themselves. Raises Unavailable."""
     async with _opened(config, urls) as realms:
-        return [line._asdict() for line in await realms.get(name).read(aside.everything)]
+        found = await realms.get(name).read(lambda tx: aside.kept(tx, also_settled=also_settled))
+        return [line._asdict() for line in found]
 
 
 async def kept_change(config: Config, urls: dict[str, str], name: str, identity: UUID) -> str | None:

@@ -30,6 +30,9 @@ class Kept(NamedTuple):
     most: int | None
     bytes: int
     complete: bool
+    settled: str | None
+    """What an operator did with it: restored, dismissed."""
+    settled_at: datetime | None
 
 
 async def keep(tx: Tx, device: Device, changes: Sequence[Unstorable], share: int) -> None:
@@ -54,9 +57,9 @@ def _identity(device: Device, change: Unstorable) -> UUID:
     return UUID(bytes=hashlib.sha256(device.client_id.bytes + change.text.encode()).digest()[:16])
 
 
-async def everything(tx: Tx) -> Sequence[Kept]:
-    """What is kept, in the order in which it came."""
-    return await tx.all(Kept, "kept_aside_list", {})
+async def kept(tx: Tx, *, also_settled: bool) -> Sequence[Kept]:
+    """What is kept, in the order in which it came. `also_settled`: what an operator has restored or dismissed, too."""
+    return await tx.all(Kept, "kept_aside_list", {"also_settled": also_settled})
 
 
 async def change(tx: Tx, identity: UUID) -> str | None:
