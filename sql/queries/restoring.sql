@@ -80,6 +80,16 @@ FROM sync.history
 WHERE space_id = %(space_id)s AND stamp = %(stamp)s AND ordinal = %(ordinal)s
     AND tablename = %(tablename)s AND rowguid = %(rowguid)s;
 
+-- name: deleted_version
+-- What a line of the history deleted, as far as it is kept: with the line, or where the history is full, with the line before. Where
+-- nothing says when it was made, and by which device, it is dated as its delete.
+SELECT coalesce(o.operation, 'U') AS operation, coalesce(h.old_data, o.row_data) AS row_data,
+    coalesce(o.client_date, h.client_date) AS client_date, coalesce(o.client_id, h.client_id) AS client_id, h.stamp
+FROM sync.history h
+LEFT JOIN sync.history o ON o.space_id = h.space_id AND o.stamp = h.old_stamp AND o.ordinal = h.old_ordinal
+WHERE h.space_id = %(space_id)s AND h.stamp = %(stamp)s AND h.ordinal = %(ordinal)s
+    AND h.tablename = %(tablename)s AND h.rowguid = %(rowguid)s AND h.operation = 'D';
+
 -- name: overridden_version
 SELECT operation, row_data, client_date, client_id, stamp
 FROM sync.overridden

@@ -6,14 +6,18 @@ SELECT space_id FROM sync.users WHERE id = %(user_id)s;
 -- name: browse_rows
 -- Of the spaces from least to last, the last one first, in each the newest version first, from the place (last, stamp, ordinal) on.
 -- At most `look` versions of at most `spaces` spaces are looked at. Those that match come back, and the last one in any case, so
--- that one can go on from there. Data of more than 1 MiB is not searched.
+-- that one can go on from there. Data of more than 1 MiB is not searched. That of a deleted row is what its delete replaced, as
+-- far as the history has it (OFFSET 0: it is looked up row by row, whatever PostgreSQL expects).
 WITH looked AS (
-    SELECT s.id AS space_id, r.*,
+    SELECT s.id AS space_id, r.*, d.data AS deleted,
         (%(tablename)s::text IS NULL OR r.tablename = %(tablename)s)
         AND (%(gone)s::boolean IS NULL OR (r.operation = 'D') = %(gone)s)
         AND (
             %(search)s::text IS NULL OR strpos(lower(r.rowguid), %(search)s) > 0
-            OR CASE WHEN octet_length(r.row_data) <= 1048576 THEN strpos(lower(r.row_data), %(search_data)s::text) > 0 END
+            OR CASE
+                WHEN octet_length(coalesce(r.row_data, d.data)) <= 1048576
+                    THEN strpos(lower(coalesce(r.row_data, d.data)), %(search_data)s::text) > 0
+            END
         ) AS matches
     FROM (
         SELECT id
@@ -33,6 +37,14 @@ WITH looked AS (
         ORDER BY stamp DESC, ordinal DESC
         LIMIT %(look)s
     ) r
+    LEFT JOIN LATERAL (
+        SELECT coalesce(h.old_data, o.row_data) AS data
+        FROM sync.history h
+        LEFT JOIN sync.history o ON o.space_id = h.space_id AND o.stamp = h.old_stamp AND o.ordinal = h.old_ordinal
+        WHERE r.operation = 'D' AND h.space_id = s.id AND h.stamp = r.stamp AND h.ordinal = r.ordinal
+            AND h.tablename = r.tablename AND h.rowguid = r.rowguid
+        OFFSET 0
+    ) d ON true
     ORDER BY s.id DESC, r.stamp DESC, r.ordinal DESC
     LIMIT %(look)s
 ),
@@ -44,6 +56,7 @@ counted AS (
 )
 SELECT r.space_id, r.tablename, r.rowguid, r.operation, r.client_date, r.client_id, r.stamp, r.ordinal,
     coalesce(octet_length(r.row_data), 0)::bigint AS bytes, substr(r.row_data, 1, 200) AS preview,
+    octet_length(r.deleted)::bigint AS deleted_bytes, substr(r.deleted, 1, 200) AS deleted_preview,
     u.user_id, u.email, c.details AS client_details, coalesce(r.matches, false) AS matches, r.looked
 FROM counted r
 LEFT JOIN LATERAL (
@@ -66,9 +79,15 @@ FROM (
 WHERE place = %(spaces)s;
 
 -- name: row_in_full
-SELECT r.operation, r.row_data, r.client_date, r.client_id, r.stamp, r.ordinal, c.details AS client_details
+SELECT r.operation, r.row_data, r.client_date, r.client_id, r.stamp, r.ordinal, c.details AS client_details,
+    octet_length(coalesce(h.old_data, o.row_data))::bigint AS deleted_bytes,
+    substr(coalesce(h.old_data, o.row_data), 1, 200) AS deleted_preview
 FROM sync.rows r
 LEFT JOIN sync.clients c ON c.id = r.client_id
+LEFT JOIN sync.history h
+    ON r.operation = 'D' AND h.space_id = r.space_id AND h.stamp = r.stamp AND h.ordinal = r.ordinal
+    AND h.tablename = r.tablename AND h.rowguid = r.rowguid
+LEFT JOIN sync.history o ON o.space_id = h.space_id AND o.stamp = h.old_stamp AND o.ordinal = h.old_ordinal
 WHERE r.space_id = %(space_id)s AND r.tablename = %(tablename)s AND r.rowguid = %(rowguid)s;
 
 -- name: user_of_space
@@ -76,7 +95,7 @@ SELECT id AS user_id, email FROM sync.users WHERE space_id = %(space_id)s ORDER 
 
 -- name: recorded_versions
 -- The history of a row, newest first, from a place on: `look` lines of the space are looked at. The last of them comes back
--- in any case, so that one can go on from there.
+-- in any case, so that one can go on from there. With a delete what it replaced.
 WITH looked AS (
     SELECT h.*, h.tablename = %(tablename)s AND h.rowguid = %(rowguid)s AS matches
     FROM sync.history h
@@ -92,9 +111,17 @@ counted AS (
 )
 SELECT r.operation, r.client_date, r.client_id, r.user_id, r.stamp, r.ordinal, r.row_data IS NOT NULL AS complete,
     coalesce(octet_length(r.row_data), 0)::bigint AS bytes, substr(r.row_data, 1, 200) AS preview,
+    octet_length(d.data)::bigint AS deleted_bytes, substr(d.data, 1, 200) AS deleted_preview,
     c.details AS client_details, r.matches, r.looked
 FROM counted r
 LEFT JOIN sync.clients c ON c.id = r.client_id
+LEFT JOIN LATERAL (
+    SELECT coalesce(r.old_data, o.row_data) AS data
+    FROM (SELECT 1) AS always
+    LEFT JOIN sync.history o ON o.space_id = r.space_id AND o.stamp = r.old_stamp AND o.ordinal = r.old_ordinal
+    WHERE r.operation = 'D'
+    OFFSET 0
+) d ON true
 WHERE (r.matches AND r.found <= %(fetch)s) OR r.place = r.looked
 ORDER BY r.place;
 

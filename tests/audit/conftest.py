@@ -21,12 +21,13 @@ from sync_server.realms import Realm, Realms
 from users import Connection, NewUser, User, look_into
 from wire import Wire
 
-REALMS = {
+REALMS: dict[str, dict[str, Any]] = {
     "main": {},
     "full": {"history": "full"},
     "untouched": {"history": "full"},
     "invite": {"registration": "invite"},
     "closed": {"registration": "closed"},
+    "forgetful": {"retention": {"deleted": 0}},
 }
 T = TypeVar("T")
 

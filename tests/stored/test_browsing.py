@@ -31,7 +31,8 @@ def filled(postgres: Postgres) -> Iterator[psycopg.Connection[Any]]:
         fill = """
             INSERT INTO sync.rows (space_id, tablename, rowguid, operation, row_data, client_date, rank, stamp, ordinal,
                 client_id)
-            SELECT s.id, 't' || i %% 10, 'g' || i, 'U', '{"title": "x' || i || '"}', i, i, i, 1, s.id
+            SELECT s.id, 't' || i %% 10, 'g' || i, CASE WHEN i %% 2 = 0 THEN 'D' ELSE 'U' END,
+                CASE WHEN i %% 2 = 1 THEN '{"title": "x' || i || '"}' END, i, i, i, 1, s.id
             FROM sync.spaces s, generate_series(1, CASE WHEN s.id = %s THEN %s ELSE 5 END) i
         """
         connection.execute(fill.encode(), [BIG, MANY])
@@ -41,8 +42,8 @@ def filled(postgres: Postgres) -> Iterator[psycopg.Connection[Any]]:
         )
         connection.execute(
             "INSERT INTO sync.history (space_id, stamp, ordinal, user_id, client_id, tablename, rowguid, operation,"
-            " client_date) SELECT space_id, stamp, ordinal, space_id, client_id, tablename, rowguid, 'U', client_date"
-            " FROM sync.rows"
+            " client_date, old_data) SELECT space_id, stamp, ordinal, space_id, client_id, tablename, rowguid, operation,"
+            " client_date, CASE WHEN operation = 'D' THEN '{\"title\": \"x' || stamp || '\"}' END FROM sync.rows"
         )
         connection.execute("ANALYZE")
         yield connection
@@ -82,6 +83,7 @@ def test_a_page_of_rows_looks_at_so_many_at_any_depth(
     looked = looked_at(filled, "browse_rows", "rows", browsing(**{**of, **filters, **place}))
     # of the last space that it comes to, it may read as many as a page has
     assert looked <= 2 * 2000 + 10
+    assert looked_at(filled, "browse_rows", "history", browsing(**{**of, **filters, **place})) <= 2000
 
 
 def test_dates_are_found_by_the_index(filled: psycopg.Connection[Any]) -> None:
@@ -119,6 +121,13 @@ def test_pages_go_on_through_all_spaces(filled: psycopg.Connection[Any]) -> None
 
     keys = within(filled, walk)
     assert len(keys) == len(set(keys)) == 300 + MANY // 10
+
+
+def test_what_was_deleted_is_found_by_its_text(filled: psycopg.Connection[Any]) -> None:
+    wanted = rows.Wanted(search="X444")
+    place = (BIG, 1000, 0)
+    found, _ = within(filled, lambda tx: rows.browse(tx, wanted, place, 10))
+    assert [(row.operation, row.preview, row.deleted_preview) for row in found] == [("D", None, '{"title": "x444"}')]
 
 
 def test_a_name_for_the_bounds_that_the_readme_quotes() -> None:

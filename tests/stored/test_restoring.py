@@ -161,6 +161,56 @@ def test_a_deleted_row_comes_back_from_the_history(user: User, note: RowKey) -> 
     assert titles(phone) == titles(tablet) == ["first"]
 
 
+def deleted(user: User) -> str:
+    """The name of what the latest delete replaced."""
+    line = [line for line in user.history() if line["operation"] == "D"][-1]
+    return versions.deleted_name(line["stamp"], line["ordinal"])
+
+
+def test_what_was_deleted_comes_back(user: User, note: RowKey) -> None:
+    phone, tablet = user.devices
+    phone.delete(*NOTE)
+    sync_all(phone, tablet)
+    name = deleted(user)
+    assert restore(user.connection, note, name).changed
+    assert not restore(user.connection, note, name).changed
+    sync_all(phone, tablet)
+    assert titles(phone) == titles(tablet) == ["ours"]
+    tablet.delete(*NOTE)
+    sync_all(phone, tablet)
+    assert deleted(user) != name
+    assert restore(user.connection, note, deleted(user)).changed
+    assert user.prune_tombstones(user.clock) == 0
+    sync_all(phone, tablet)
+    assert titles(phone) == titles(tablet) == ["ours"]
+
+
+def test_what_was_deleted_comes_back_when_the_tombstone_has_gone(user: User, note: RowKey) -> None:
+    phone, tablet = user.devices
+    phone.delete(*NOTE)
+    for _ in range(2):
+        sync_all(phone, tablet)
+    assert user.prune_tombstones(user.clock) == 1
+    assert restore(user.connection, note, deleted(user)).changed
+    sync_all(phone, tablet)
+    assert titles(phone) == titles(tablet) == ["ours"]
+
+
+def test_a_change_that_is_no_delete_has_deleted_nothing(user: User, note: RowKey) -> None:
+    line = user.history()[0]
+    with pytest.raises(VersionNotFound):
+        restore(user.connection, note, versions.deleted_name(line["stamp"], line["ordinal"]))
+
+
+def test_what_was_deleted_and_has_gone_cannot_be_brought_back(user: User, note: RowKey) -> None:
+    phone, tablet = user.devices
+    phone.delete(*NOTE)
+    sync_all(phone, tablet)
+    user.connection.execute("UPDATE sync.history SET old_data = NULL WHERE space_id = %s", [user.space_id])
+    with pytest.raises(VersionNotKept):
+        restore(user.connection, note, deleted(user))
+
+
 def test_a_row_comes_back_of_which_not_even_the_tombstone_is_left(user: User, note: RowKey) -> None:
     phone, tablet = user.devices
     phone.delete(*NOTE)
@@ -195,7 +245,9 @@ def test_a_version_whose_data_was_not_kept_cannot_be_brought_back(user: User, no
     assert user.rows() == before
 
 
-@pytest.mark.parametrize("name", [str(uuid.UUID(int=1)), "h1.1", "h99999999999999999999.0", "", "x", "\0", "'; --"])
+@pytest.mark.parametrize(
+    "name", [str(uuid.UUID(int=1)), "h1.1", "d1.1", "h99999999999999999999.0", "", "x", "\0", "'; --"]
+)
 def test_there_must_be_such_a_version(user: User, note: RowKey, name: str) -> None:
     before = user.rows()
     with pytest.raises(VersionNotFound):

@@ -20,7 +20,7 @@ class VersionNotFound(Refusal):
 class VersionNotKept(Refusal):
     status = 409
     code = "version_not_kept"
-    message = 'The data of this version was not kept: the realm\'s history is not "full"'
+    message = 'The data of this version is not kept: the realm\'s history is not "full", or retention has removed it'
 
 
 class RowChanged(Refusal):

@@ -35,7 +35,7 @@ async def restore(
     if not version.complete:
         raise VersionNotKept
     restored = await put(tx, row, version.row_data, by=by, full_history=full_history, seen=seen)
-    if not name.startswith("h"):
+    if not versions.is_recorded(name):
         await tx.execute("settle_overridden", {**row._asdict(), "id": UUID(name), "settled": "restored"})
     return version, restored
 

@@ -41,7 +41,7 @@ Place = tuple[UUID, int, int]
 
 
 class Found(NamedTuple):
-    """A row's current version. `preview`: the beginning of its data."""
+    """A row's current version. `preview`: the beginning of its data. `deleted_…`: of what was deleted, where it is kept."""
 
     space_id: UUID
     tablename: str
@@ -53,6 +53,8 @@ class Found(NamedTuple):
     ordinal: int
     bytes: int
     preview: str | None
+    deleted_bytes: int | None
+    deleted_preview: str | None
     user_id: UUID | None
     email: str | None
     client_details: str | None
@@ -117,7 +119,7 @@ def _filters(wanted: Wanted) -> dict[str, object]:
 
 
 class Stored(NamedTuple):
-    """What is stored of a row, in full."""
+    """What is stored of a row, in full. `deleted_…`: of what was deleted, where it is kept."""
 
     operation: str
     row_data: str | None
@@ -126,6 +128,8 @@ class Stored(NamedTuple):
     stamp: int
     ordinal: int
     client_details: str | None
+    deleted_bytes: int | None
+    deleted_preview: str | None
 
 
 class Owner(NamedTuple):
@@ -151,7 +155,7 @@ class Overridden(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """A line of the history, without all of its data."""
+    """A line of the history, without all of its data. `deleted_…`: of what was deleted, where it is kept."""
 
     operation: str
     client_date: int
@@ -162,6 +166,8 @@ class Recorded(NamedTuple):
     complete: bool
     bytes: int
     preview: str | None
+    deleted_bytes: int | None
+    deleted_preview: str | None
     client_details: str | None
     matches: bool
     looked: int

@@ -13,7 +13,8 @@ from sync_server.stored.refusals import RowNotFound, VersionNotFound
 
 OPERATOR = UUID(int=0)
 """The client of what an operator has brought back. No device has this id (accounts/registration.py), so each is sent it."""
-_RECORDED = re.compile(r"h([0-9]{1,19})\.([0-9]{1,9})")
+_RECORDED = re.compile(r"([hd])([0-9]{1,19})\.([0-9]{1,9})")
+_STATEMENTS = {"h": "recorded_version", "d": "deleted_version"}
 _LARGEST = 2**63 - 1
 _SPACE = 16
 """Bytes of a space's id in a row's."""
@@ -67,6 +68,16 @@ def recorded_name(stamp: int, ordinal: int) -> str:
     return f"h{stamp}.{ordinal}"
 
 
+def deleted_name(stamp: int, ordinal: int) -> str:
+    """The name of the version that a delete in the history replaced."""
+    return f"d{stamp}.{ordinal}"
+
+
+def is_recorded(name: str) -> bool:
+    """Whether a version of that name is in the history, and not in `overridden`."""
+    return _RECORDED.fullmatch(name) is not None
+
+
 async def current(tx: Tx, row: RowKey) -> Version | None:
     """The stored version, which may say that the row is gone; None where nothing is stored."""
     return await tx.one(Version, "current_version", row._asdict())
@@ -75,9 +86,9 @@ async def current(tx: Tx, row: RowKey) -> Version | None:
 async def find(tx: Tx, row: RowKey, name: str) -> Version:
     """An earlier version of a row, by its name. Raises VersionNotFound."""
     if recorded := _RECORDED.fullmatch(name):
-        stamp, ordinal = int(recorded[1]), int(recorded[2])
+        stamp, ordinal = int(recorded[2]), int(recorded[3])
         parameters = {**row._asdict(), "stamp": min(stamp, _LARGEST), "ordinal": ordinal}
-        found = await tx.one(Version, "recorded_version", parameters)
+        found = await tx.one(Version, _STATEMENTS[recorded[1]], parameters)
     else:
         found = await tx.one(Version, "overridden_version", {**row._asdict(), "id": overridden_id(name)})
     if found is None:

@@ -39,23 +39,37 @@ IfMatch = Annotated[
 ]
 
 
+class Deleted(msgspec.Struct):
+    """What a row said when it was deleted. With the `id` it can be read in full, and restored."""
+
+    id: str
+    bytes: int
+    preview: str | None
+
+
 class Row(msgspec.Struct):
-    """A row of the realm, and its current version. `id` is for this API; `rowguid` is the app's key."""
+    """A row of the realm, and its current version. `id` is for this API; `rowguid` is the app's key.
+    `deleted`: of a deleted row what was deleted, as long as it is kept.
+    """
 
     id: str
     user: Somebody | None
     table: str
     rowguid: str
     version: State
+    deleted: Deleted | None
 
 
 class Recorded(msgspec.Struct):
-    """A version in the history. `complete`: whether its data is kept, so that it can be restored."""
+    """A version in the history. `complete`: whether its data is kept, so that it can be restored.
+    `deleted`: of a delete what was deleted, as long as it is kept.
+    """
 
     id: str
     version: State
     user_id: UUID
     complete: bool
+    deleted: Deleted | None
 
 
 class Kept(msgspec.Struct):
@@ -70,7 +84,9 @@ class Kept(msgspec.Struct):
 
 
 class FullRow(msgspec.Struct):
-    """All that is known of a row. `current` is null where nothing is stored (any more). `data`: the current data."""
+    """All that is known of a row. `current` is null where nothing is stored (any more). `data`: the current data.
+    `deleted`: of a deleted row what was deleted, as long as it is kept.
+    """
 
     id: str
     user: Somebody | None
@@ -78,12 +94,15 @@ class FullRow(msgspec.Struct):
     rowguid: str
     current: State | None
     data: Any
+    deleted: Deleted | None
     overridden: list[Kept]
     """The newest 200."""
 
 
 class FullVersion(msgspec.Struct):
-    """An earlier version. `data` is null for a row that was gone, and where the data was not kept."""
+    """An earlier version. `data` is null for a row that was gone, and where the data is not kept.
+    `at` of what was deleted is when it was deleted.
+    """
 
     id: str
     operation: str
@@ -95,7 +114,7 @@ class FullVersion(msgspec.Struct):
 
 class Restoration(msgspec.Struct, forbid_unknown_fields=True):
     version: Annotated[str, msgspec.Meta(min_length=2, max_length=64)]
-    """The `id` of a version in the history or among the overridden ones."""
+    """The `id` of a version in the history, among the overridden ones, or of what was deleted."""
 
 
 class Outcome(msgspec.Struct):
@@ -140,10 +159,11 @@ async def get_row(realm: NamedDependency[Realm], row_id: FromPath[str]) -> Respo
         stored, overridden = await rows.one(tx, key)
         owner = await rows.owner(tx, key.space_id)
         kept = [Kept(line.id, _state(line), line.settled, line.settled_at) for line in overridden]
-        current = None if stored is None else _stored(stored)
-        data = None if stored is None else raw(stored.row_data)
         user = None if owner is None else Somebody(*owner)
-        return FullRow(key.id, user, key.tablename, key.rowguid, current, data, kept)
+        if stored is None:
+            return FullRow(key.id, user, key.tablename, key.rowguid, None, None, None, kept)
+        current, data = _stored(stored), raw(stored.row_data)
+        return FullRow(key.id, user, key.tablename, key.rowguid, current, data, _deleted(stored), kept)
 
     found = await realm.transact(look)
     return Response(Success(found), headers={"ETag": _etag(found.current.stamp if found.current else 0)})
@@ -165,6 +185,7 @@ async def get_history(
             _state(line),
             line.user_id,
             line.complete or line.operation == "D",
+            _deleted(line),
         )
         for line in found
     ]
@@ -175,7 +196,7 @@ async def get_history(
 async def get_version(
     realm: NamedDependency[Realm], row_id: FromPath[str], version: FromPath[str]
 ) -> Success[FullVersion]:
-    """An earlier or overridden version with its data, by its `id`."""
+    """An earlier, overridden or deleted version with its data, by its `id`."""
     key = RowKey.of_id(row_id)
     found = await realm.read(lambda tx: versions.find(tx, key, version))
     dates = time_of(found.stamp), time_of(found.client_date)
@@ -248,7 +269,13 @@ def _seen(if_match: str | None) -> int | None:
 
 def _row(row: rows.Found) -> Row:
     key = RowKey(row.space_id, row.tablename, row.rowguid)
-    return Row(key.id, somebody(row.user_id, row.email), row.tablename, row.rowguid, _state(row))
+    return Row(key.id, somebody(row.user_id, row.email), row.tablename, row.rowguid, _state(row), _deleted(row))
+
+
+def _deleted(line: rows.Found | rows.Stored | rows.Recorded) -> Deleted | None:
+    if line.deleted_bytes is None:
+        return None
+    return Deleted(versions.deleted_name(line.stamp, line.ordinal), line.deleted_bytes, line.deleted_preview)
 
 
 def _state(line: rows.Found | rows.Overridden | rows.Recorded) -> State:
