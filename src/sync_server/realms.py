@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol, TypeVar
 
 from sync_server import connection_url
 from sync_server.budget import Budget
@@ -31,6 +31,13 @@ class Use(NamedTuple):
     """Calls that wait for one."""
 
 
+class Way(Protocol):
+    """What runs transactions: a pool, or what stands before one."""
+
+    async def run(self, schema: str, work: Callable[[Tx], Awaitable[T]], *, in_transaction: bool) -> T:
+        """See Pool.run."""
+
+
 @dataclass(frozen=True)
 class Realm:
     """A realm's name, settings and way to its database."""
@@ -39,6 +46,11 @@ class Realm:
     settings: RealmSettings
     _pool: Pool
     app_name: str
+    _way: Way | None = field(default=None, compare=False)
+
+    def by(self, way: Way) -> Realm:
+        """The same realm, whose transactions go this way to its database."""
+        return replace(self, _way=way)
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `work` in a transaction and commit it; the whole again when the database asks for it.
@@ -47,17 +59,17 @@ class Realm:
         rules find what they have already stored (G5). Raises Unavailable when it cannot be done within the limits.
         """
         with span("transaction"):
-            return await self._pool.run(self.settings.schema, work, in_transaction=True)
+            return await (self._way or self._pool).run(self.settings.schema, work, in_transaction=True)
 
     async def once(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """As transact, for `work` that writes by a single statement: it is a transaction of its own, at less cost."""
         with span("statement"):
-            return await self._pool.run(self.settings.schema, work, in_transaction=False)
+            return await (self._way or self._pool).run(self.settings.schema, work, in_transaction=False)
 
     async def read(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `work`, which is to be a single statement, without the cost of a transaction around it."""
         with span("statement"):
-            return await self._pool.run(self.settings.schema, work, in_transaction=False)
+            return await (self._way or self._pool).run(self.settings.schema, work, in_transaction=False)
 
     @property
     def use(self) -> Use:

@@ -153,7 +153,9 @@ def _improve(parameter: Document) -> None:
 def _refusals(operation: Document, path: str, declared: Declared) -> Document:
     """By status: what every route of this kind refuses, and what this one does besides."""
     reasons: dict[int, list[str]] = {422: ["`invalid`: a field or parameter is not as it should be"]}
-    reasons[503] = ["`unavailable`: the realm's database does not answer; `Retry-After` says when to try again"]
+    reasons[503] = ["`unavailable`: the realm's database does not answer, or has too much to do; see `Retry-After`"]
+    if "{realm" in path:
+        reasons[503].append("`too_slow`: it takes too long to find that; ask for less")
     if "requestBody" in operation:
         reasons |= {400: ["`malformed_body`"], 413: ["`body_too_large`"], 415: ["`unsupported_media_type`"]}
     if any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ())):

@@ -49,6 +49,14 @@ class SignInRejected(ApiError):
     message = "Wrong email or password, or an account without access"
 
 
+class TooSlow(ApiError):
+    """The database would take longer for the answer than anybody may take it from the devices."""
+
+    status = 503
+    code = "too_slow"
+    message = "It takes too long to find that; ask for less, by user, table or date"
+
+
 class CodeNeeded(ApiError):
     status = 401
     code = "code_needed"

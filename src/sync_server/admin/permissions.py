@@ -14,6 +14,7 @@ from sync_server.accounts.roles import Role
 from sync_server.admin import cookies, narrow, sessions
 from sync_server.admin.errors import Forbidden, Unauthenticated
 from sync_server.admin.sessions import Admin
+from sync_server.admin.share import Shares
 from sync_server.admin.tokens import AdminTokens, Session
 from sync_server.errors import Refusal, UnknownRealm
 from sync_server.realms import Realms
@@ -49,6 +50,7 @@ class Guard:
         self._keys = server.keys
         self._realms = realms
         self._tokens = tokens
+        self._shares = Shares(realms.budget.size)
 
     async def __call__(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """Raises Unauthenticated, Forbidden, UnknownRealm, Unavailable. A route that says nothing is an error."""
@@ -66,7 +68,8 @@ class Guard:
         if name is not None:
             if not admin.is_owner and name.lower() != admin.realm:
                 raise Forbidden("You have a role in your own realm only")
-            connection.state.realm = realm = self._realms.named(name)
+            realm = self._realms.named(name)
+            connection.state.realm = self._shares.of(realm, admin.user_id)
             call.realm = realm.name
         connection.state.admin = admin
 
