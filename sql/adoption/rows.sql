@@ -329,9 +329,11 @@ stored AS (
 ),
 recorded AS (
     INSERT INTO sync.history
-        (space_id, stamp, ordinal, user_id, client_id, tablename, rowguid, operation, client_date, row_data)
+        (space_id, stamp, ordinal, user_id, client_id, tablename, rowguid, operation, client_date, row_data, old_data)
     SELECT space_id, stamp, ordinal, userid, clientid, tablename, wire_guid, operation, clientdate,
-        CASE WHEN %(full_history)s THEN row_data END
+        CASE WHEN %(full_history)s THEN row_data END,
+        -- as in push_changes; where the history is full, too, for it does not begin with what was taken over
+        CASE WHEN operation = 'D' AND verdict = 'seen' AND %(keep_deleted)s THEN stored_data END
     FROM winners
     RETURNING 1
 ),
@@ -389,8 +391,10 @@ moved AS (
 ),
 -- the history, from where a pruned tombstone comes back, knows it by its new place, too
 recorded AS (
-    INSERT INTO sync.history (space_id, stamp, ordinal, user_id, client_id, tablename, rowguid, operation, client_date)
-    SELECT h.space_id, reached.stamp, lifted.ordinal, h.user_id, h.client_id, h.tablename, h.rowguid, 'D', h.client_date
+    INSERT INTO sync.history
+        (space_id, stamp, ordinal, user_id, client_id, tablename, rowguid, operation, client_date, old_stamp, old_ordinal, old_data)
+    SELECT h.space_id, reached.stamp, lifted.ordinal, h.user_id, h.client_id, h.tablename, h.rowguid, 'D', h.client_date,
+        h.old_stamp, h.old_ordinal, h.old_data
     FROM lifted
     JOIN reached ON reached.space_id = lifted.space_id
     JOIN sync.history h

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -150,6 +151,12 @@ def test_deletes_there_reach_those_here(both: Both) -> None:
     here.sync()
     assert pulled(here) == {guid: "D"}
     assert here.state.rows == {}
+    assert deleted_titles(both) == ["first"], "what was deleted there can be brought back"
+
+
+def deleted_titles(both: Both) -> list[str]:
+    """Those that the history keeps of deleted rows."""
+    return [json.loads(line["old_data"])["title"] for line in both.select("history") if line["operation"] == "D"]
 
 
 def test_what_was_taken_over_is_not_taken_again(both: Both) -> None:
@@ -242,6 +249,7 @@ def test_a_device_restored_from_a_backup_hears_of_a_pruned_delete_that_got_a_lat
     there.sync()
     backup = there.backup()
     adopt(both.url)
+    assert deleted_titles(both) == ["first", "first"], "also with its later place"
     both.move(there)
     for device in (here, there, here, there):
         device.sync()

@@ -56,7 +56,13 @@ def adopt(
                     "this database has no tables of sync_server_ts (users, user_clients, data, sync_data)"
                 )
             statements = found.statements(settings.schema)
-            books = Books(connection, statements, full_history=settings.history == "full", everything=all_again)
+            books = Books(
+                connection,
+                statements,
+                full_history=settings.history == "full",
+                keep_deleted=settings.retention.deleted != 0,
+                everything=all_again,
+            )
             return _run(books, realm, progress, dry_run=dry_run)
     except MigrationError as exc:
         raise AdoptionError(f"its schema cannot be brought up to date: {exc}") from exc
