@@ -4,8 +4,9 @@ SELECT id AS user_id, role, active, password_hash FROM sync.users WHERE email_ke
 
 -- name: begin_admin_session
 -- No row when the user is gone, locked or has another password since it was checked.
-INSERT INTO sync.admin_sessions (id, user_id, token_epoch, refresh_id, expires)
-SELECT %(session_id)s, id, token_epoch, %(token_id)s, (extract(epoch FROM now()) * 1000)::bigint + %(lifetime)s
+INSERT INTO sync.admin_sessions (id, user_id, token_epoch, refresh_id, expires, address, user_agent)
+SELECT %(session_id)s, id, token_epoch, %(token_id)s, (extract(epoch FROM now()) * 1000)::bigint + %(lifetime)s,
+    %(address)s, %(user_agent)s
 FROM sync.users
 WHERE id = %(user_id)s AND active AND password_hash = %(password_hash)s
 ON CONFLICT (id) DO NOTHING;
@@ -40,3 +41,17 @@ WHERE id = %(session_id)s;
 
 -- name: end_admin_session
 DELETE FROM sync.admin_sessions WHERE id = %(session_id)s AND user_id = %(user_id)s;
+
+-- name: end_other_admin_sessions
+DELETE FROM sync.admin_sessions WHERE user_id = %(user_id)s AND id <> %(session_id)s;
+
+-- name: own_admin_sessions
+-- Those that are good, the latest sign-in first, from a place on.
+SELECT s.id, s.created_at, s.expires - %(lifetime)s::bigint AS renewed, s.expires, s.address, s.user_agent
+FROM sync.admin_sessions s
+JOIN sync.users u ON u.id = s.user_id
+WHERE s.user_id = %(user_id)s AND s.token_epoch = u.token_epoch
+    AND s.expires > (extract(epoch FROM now()) * 1000)::bigint
+    AND (%(after)s::timestamptz IS NULL OR (s.created_at, s.id) < (%(after)s::timestamptz, %(after_id)s::uuid))
+ORDER BY s.created_at DESC, s.id DESC
+LIMIT %(fetch)s;

@@ -24,7 +24,11 @@ ORDER BY a.client_id, a.day
 LIMIT %(rows)s;
 
 -- name: takeout_sessions
-SELECT id, created_at, expires FROM sync.admin_sessions WHERE user_id = %(user_id)s AND id > %(id)s ORDER BY id LIMIT %(rows)s;
+SELECT id, created_at, expires, address, user_agent
+FROM sync.admin_sessions
+WHERE user_id = %(user_id)s AND id > %(id)s
+ORDER BY id
+LIMIT %(rows)s;
 
 -- name: takeout_rows
 SELECT tablename, rowguid, operation, client_date, stamp, client_id, row_data AS data

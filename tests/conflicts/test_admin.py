@@ -74,6 +74,18 @@ def renewing(desk: Desk) -> Make:
     return lambda: admin.http.post("/api/v1/auth/refresh", json={"refresh_token": admin.refresh})
 
 
+def ending(desk: Desk) -> Make:
+    admin = person(desk)
+    identity = admin.get("/auth/me")["session_id"]
+    admin.signed_in()
+    return lambda: admin.call("DELETE", f"/auth/sessions/{identity}")
+
+
+def ending_others(desk: Desk) -> Make:
+    admin = person(desk).signed_in()
+    return lambda: admin.call("POST", "/auth/sessions/end-others")
+
+
 def told(world: World) -> int:
     [found] = world.database.execute("SELECT count(*) FROM sync.audit_lines").fetchall()
     count = found["count"]
@@ -82,7 +94,9 @@ def told(world: World) -> int:
 
 
 @pytest.mark.parametrize("kind", ["conflict", "cut after"])
-@pytest.mark.parametrize("ready", [creating, inviting, updating, deleting, signing_in, signing_out, renewing])
+@pytest.mark.parametrize(
+    "ready", [creating, inviting, updating, deleting, signing_in, signing_out, renewing, ending, ending_others]
+)
 def test_at_each_commit_nothing_is_done_or_told_twice(desk: Desk, ready: Callable[[Desk], Make], kind: Kind) -> None:
     world, call = desk.world, ready(desk)
     world.injector.arm()

@@ -19,6 +19,7 @@ from sync_server.admin.resources import (
     auth,
     clients,
     overridden,
+    own_sessions,
     rows,
     second_factor,
     stats,
@@ -35,6 +36,7 @@ from sync_server.server import Server
 PATH = "/api/v1"
 RESOURCES = [
     auth,
+    own_sessions,
     second_factor,
     realms_resource,
     users,

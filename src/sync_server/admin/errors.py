@@ -97,6 +97,12 @@ class NotThere(ApiError):
     message = "There is no such thing"
 
 
+class SessionNotFound(ApiError):
+    status = 404
+    code = "session_not_found"
+    message = "You have no such session, or it has ended"
+
+
 class OwnAccount(ApiError):
     """Or the last owner could lock everybody out."""
 

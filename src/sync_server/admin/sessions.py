@@ -74,8 +74,15 @@ class Credentials(NamedTuple):
     """Of the second factor."""
 
 
+class Origin(NamedTuple):
+    """Where somebody signs in: from which address, and with which program, as it calls itself."""
+
+    address: str | None
+    user_agent: str | None
+
+
 async def sign_in(
-    realm: Realm, server: Server, limits: Limits, of_codes: Limits, given: Credentials, address: str | None
+    realm: Realm, server: Server, limits: Limits, of_codes: Limits, given: Credentials, origin: Origin
 ) -> Session:
     """Begin a session. Raises SignInRejected, whatever is wrong and as slowly; CodeNeeded; TooManyAttempts.
 
@@ -90,7 +97,9 @@ async def sign_in(
     if not right or found is None:
         raise SignInRejected
     session = Session(realm.name, found.user_id, uuid4(), new_id())
-    acting = Acting(user_id=found.user_id, realm=realm.name, role=found.role, address=address, request_id=request_id())
+    acting = Acting(
+        user_id=found.user_id, realm=realm.name, role=found.role, address=origin.address, request_id=request_id()
+    )
     attempt, password_hash = new_id(), found.password_hash
 
     async def begin(tx: Tx) -> bool:
@@ -98,7 +107,7 @@ async def sign_in(
             return True  # the commit's answer was lost
         if not await _passes_second(tx, server.keys, session.user_id, of_codes, given.code, attempt):
             return False
-        return await _begin(tx, session, password_hash, acting)
+        return await _begin(tx, session, password_hash, origin, acting)
 
     if not await realm.transact(begin):
         raise SignInRejected
@@ -114,9 +123,9 @@ async def _passes_second(tx: Tx, keys: Keys, user_id: UUID, limits: Limits, code
     return await totp.limited(tx, user_id, limits, attempt, lambda tx: totp.passes(tx, keys, user_id, code))
 
 
-async def _begin(tx: Tx, session: Session, password_hash: str, acting: Acting) -> bool:
+async def _begin(tx: Tx, session: Session, password_hash: str, origin: Origin, acting: Acting) -> bool:
     """Whether there is a session now: when the account has just changed, there is none."""
-    parameters = {**session.parameters, **_LIFETIME, "password_hash": password_hash}
+    parameters = {**session.parameters, **_LIFETIME, **origin._asdict(), "password_hash": password_hash}
     await tx.execute("drop_ended_admin_sessions", parameters)
     if not await tx.execute("begin_admin_session", parameters):
         return False
@@ -159,9 +168,3 @@ async def renew(realm: Realm, session: Session, acting: Acting) -> Session:
     if token_id is None:
         raise Unauthenticated
     return msgspec.structs.replace(session, token_id=token_id)
-
-
-async def sign_out(tx: Tx, admin: Admin) -> bool:
-    """End the session; its tokens are void from here on. Whether there was one."""
-    ended = await tx.execute("end_admin_session", {"session_id": admin.session_id, "user_id": admin.user_id})
-    return bool(ended)

@@ -10,11 +10,10 @@ from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from sync_server import audit
 from sync_server.accounts.protocol import email_key
 from sync_server.accounts.roles import Role
 from sync_server.accounts.routes import LimitsOf
-from sync_server.admin import cookies, narrow, sessions, totp
+from sync_server.admin import cookies, narrow, own_sessions, sessions, totp
 from sync_server.admin.dependencies import acting_of
 from sync_server.admin.envelope import Success
 from sync_server.admin.errors import CodeNeeded, CsrfRejected, SignInRejected, Unauthenticated
@@ -22,11 +21,12 @@ from sync_server.admin.permissions import anybody, needs
 from sync_server.admin.sessions import Admin
 from sync_server.admin.tokens import ACCESS_SECONDS, AdminTokens, Session
 from sync_server.audit import Acting
-from sync_server.database import Tx
 from sync_server.errors import TooManyAttempts, UnknownRealm
 from sync_server.realms import Realm, Realms
 from sync_server.server import Server
 
+_PROGRAM = 255
+"""Characters that are kept of what a program calls itself."""
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
@@ -84,6 +84,7 @@ class Me(msgspec.Struct):
 )
 async def login(
     server: NamedDependency[Server],
+    request: Request[Any, Any, Any],
     realms: NamedDependency[Realms],
     tokens: NamedDependency[AdminTokens],
     limits_of: NamedDependency[LimitsOf],
@@ -94,8 +95,9 @@ async def login(
     realm = realms.named(data.realm)
     account = email_key(data.email)
     limits, of_codes = limits_of("login", account), limits_of("code", account)
+    origin = sessions.Origin(address, request.headers.get("user-agent", "")[:_PROGRAM] or None)
     given = sessions.Credentials(data.email, data.password, data.code)
-    session = await sessions.sign_in(realm, server, limits, of_codes, given, address)
+    session = await sessions.sign_in(realm, server, limits, of_codes, given, origin)
     return _answer(server, tokens, session, in_cookies=data.cookies)
 
 
@@ -127,12 +129,7 @@ async def logout(
     realms: NamedDependency[Realms], admin: NamedDependency[Admin], acting: NamedDependency[Acting]
 ) -> Response[Success[None]]:
     """Sign out: the tokens of the session are void from here on."""
-
-    async def sign_out(tx: Tx) -> None:
-        if await sessions.sign_out(tx, admin):
-            await audit.record(tx, acting, action="session.end", entity="user", entity_id=admin.user_id)
-
-    await realms.named(admin.realm).transact(sign_out)
+    await realms.named(admin.realm).transact(lambda tx: own_sessions.end(tx, admin, acting, admin.session_id))
     return Response(Success(None), cookies=cookies.taken_back())
 
 
