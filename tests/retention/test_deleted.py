@@ -95,11 +95,11 @@ def test_all_of_it_goes_in_portions(user: User, prune: Prune, monkeypatch: pytes
 
 def test_what_the_audit_log_covers_stays(user: User, prune: Prune) -> None:
     """Such a line says by old_stamp which version it replaced."""
-    delete(user, "1")
-    covered = "UPDATE sync.history SET old_stamp = 1, old_ordinal = 1 WHERE space_id = %s"
+    delete(user, "1", "2")
+    covered = "UPDATE sync.history SET old_stamp = 1, old_ordinal = 1 WHERE space_id = %s AND rowguid = '1'"
     user.connection.execute(covered, [user.space_id])
     prune(deleted=0)
-    assert kept(user)[-1] == ("1", "D", "note 1")
+    assert kept(user)[-2:] == [("1", "D", "note 1"), ("2", "D", None)]
 
 
 @pytest.mark.parametrize(("said", "days"), [({}, 30), ({"deleted": 0}, 0), ({"deleted": None}, None)])
