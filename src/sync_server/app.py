@@ -63,7 +63,7 @@ def create_app(
     gate = Gate(server, realms)
     callers = Callers(server, realms, caretaker)
     reports = Reports(realms)
-    monitoring = Monitoring(config, realms, server.passwords, watched or Watched())
+    monitoring = Monitoring(config, realms, server.passwords, mailer.outcomes, watched or Watched())
 
     def stop_receiving() -> None:
         receiving.stop()

@@ -24,6 +24,7 @@ def test_a_refusal_for_now_is_tried_again(house: House, queue: Queue, open_offic
     async def work() -> None:
         async with house.mailer(house.config(office)) as running:
             await running.until(lambda: not queue.mails())
+        assert running.mailer.outcomes == {("main", "pin", "failed"): 2, ("main", "pin", "sent"): 1}
 
     asyncio.run(work())
     assert len(office.received) == 1
@@ -43,6 +44,7 @@ def test_a_permanent_refusal_ends_a_mail_at_the_third_time(
     async def work() -> None:
         async with house.mailer(house.config(office)) as running:
             await running.until(lambda: not queue.mails())
+        assert running.mailer.outcomes == {("main", "pin", "failed"): 2, ("main", "pin", "given_up"): 1}
 
     asyncio.run(work())
     assert not office.received
@@ -264,6 +266,7 @@ def test_a_mail_that_is_too_late_is_dropped_with_a_word(
     async def work() -> None:
         async with house.mailer(house.config(office)) as running:
             await running.until(lambda: len(logged.of("mail_expired")) == 2)
+            assert running.mailer.outcomes["main", "pin", "given_up"] == 2
 
     asyncio.run(work())
     assert not queue.mails()

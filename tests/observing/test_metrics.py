@@ -90,6 +90,19 @@ def test_what_an_alert_counts_begins_at_nothing(watched: Watched) -> None:
     [family] = [family for family in watched.families() if family.name == "sync_server_kept_aside"]
     assert {sample.labels["realm"] for sample in family.samples} == {"watched", "metrics", "down"}
     assert watched.numbers("kept_aside_total", realm="down") == 0
+    [family] = [family for family in watched.families() if family.name == "sync_server_mails"]
+    begun = {(sample.labels["realm"], sample.labels["mail"], sample.labels["outcome"]) for sample in family.samples}
+    assert {("down", "pin", "failed"), ("down", "invitation", "sent"), ("watched", "pin", "given_up")} <= begun
+
+
+def test_mails_are_counted(watched: Watched, watched_user: User) -> None:
+    labels = {"realm": "watched", "mail": "pin", "outcome": "sent"}  # without a mail server it is written to a file
+    before = watched.numbers("mails_total", **labels)
+    watched_user.device()
+    demand = httpx.post(f"{watched.process.url}/password/watched/forgotten", json={"email": watched_user.email})
+    assert demand.status_code == 200
+    assert wait_for(lambda: watched.numbers("mails_total", **labels) == before + 1)
+    assert watched.numbers("mails_total", realm="watched", outcome="failed") == 0
 
 
 def test_requests_are_counted_by_route_and_status_and_timed(watched: Watched, watched_user: User) -> None:

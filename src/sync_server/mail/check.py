@@ -22,9 +22,8 @@ from sync_server.mail.letters import (
     directory,
     tag_of,
 )
-from sync_server.mail.messages import compose, one_line, sender_of
+from sync_server.mail.messages import TEMPLATES, compose, one_line, sender_of
 
-TEMPLATES = ("pin", "invitation")
 _SAMPLE: Values = {"app": "Sync Server", "name": "Ann", "email": "ann@example.com", "pin": "012345", "minutes": 15}
 
 

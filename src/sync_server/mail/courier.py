@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
@@ -40,6 +41,12 @@ _ATTENTION = 15 * 60.0
 """Seconds after a mail during which the queue is looked at now and then, for mails that another process left behind."""
 
 
+Outcome = Literal["sent", "failed", "given_up"]
+"""Of a try to send a mail; `given_up`: it was refused for good, or expired."""
+Outcomes = Counter[tuple[str, str, Outcome]]
+"""How often, by the realm, the mail's template and the outcome."""
+
+
 class Carrier(Protocol):
     """What takes messages away."""
 
@@ -53,11 +60,12 @@ class Carrier(Protocol):
 class Courier:
     """Sends one realm's mails."""
 
-    def __init__(self, config: Config, realm: Realm, writer: Writer, pace: Pace) -> None:
+    def __init__(self, config: Config, realm: Realm, writer: Writer, pace: Pace, outcomes: Outcomes) -> None:
         self._config = config
         self._realm = realm
         self._writer = writer
         self._pace = pace
+        self._outcomes = outcomes
         self._woken = asyncio.Event()
         self._watched_until = 0.0
         self._closed = 0
@@ -125,6 +133,7 @@ class Courier:
         expired, mail = await self._realm.transact(claim)
         for each in expired:
             self._about(each).warning("mail_expired", last_error=each.last_error)
+            self._count(each, "given_up")
         return mail
 
     async def _deliver(self, carrier: Carrier, mail: Mail) -> float | None:
@@ -134,12 +143,14 @@ class Courier:
         if failure is None or _is_final(failure, mail.tries):
             if failure:
                 self._about(mail).warning("mail_dropped", error=failure.reason)
+                self._count(mail, "given_up")
             await self._realm.transact(lambda tx: queue.remove(tx, mail))
             self._sent.discard(mail.id)
             return None
         closed = isinstance(failure, Away)  # which is not the mail's fault, so not one of its tries
         pause = self._pace.after(self._closed if closed else mail.tries)
         hint = {"hint": failure.hint} if isinstance(failure, Away) else {}
+        self._count(mail, "failed")
         self._about(mail).warning("mail_postponed", error=failure.reason, retry_in=round(pause, 1), **hint)
         milliseconds = round(pause * 1000)
         await self._realm.transact(lambda tx: queue.postpone(tx, mail, milliseconds, failure.reason, counts=not closed))
@@ -153,6 +164,7 @@ class Courier:
         except Exception as exc:  # noqa: BLE001 - a fault of ours must hold up neither the queue nor, for good, this mail
             return Refused(failures.place(exc))
         self._sent.add(mail.id)
+        self._count(mail, "sent")
         if path:
             self._about(mail).info("mail_written", path=str(path), hint="no SMTP server is configured (email.smtp)")
         else:
@@ -164,6 +176,9 @@ class Courier:
             realm=self._realm.name, mail=str(mail.id), template=mail.template, tries=mail.tries
         )
         return bound
+
+    def _count(self, mail: Mail | Expired, outcome: Outcome) -> None:
+        self._outcomes[self._realm.name, mail.template, outcome] += 1
 
     def _report(self, exc: Exception, pause: float) -> None:
         if isinstance(exc, Unavailable):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 
 from sync_server.config import Config
 from sync_server.keys import Keys
-from sync_server.mail.courier import Courier
+from sync_server.mail.courier import Courier, Outcomes
 from sync_server.mail.messages import Writer
 from sync_server.mail.pace import PACE, Pace
 from sync_server.realms import Realm, Realms
@@ -30,6 +31,8 @@ class Mailer:
         self._pace = pace
         self._couriers: dict[Realm, Courier] = {}
         self._under_way: dict[Courier, asyncio.Task[None]] = {}
+        self.outcomes: Outcomes = Counter()
+        """What became of mails since the start."""
 
     async def run(self) -> None:
         """Send mails until cancelled, and then end those under way, for a few seconds. Close the realms afterwards."""
@@ -60,7 +63,7 @@ class Mailer:
             self._start(self._new(realm), random.uniform(0, _SPREAD * len(new)))  # noqa: S311 - no secret
 
     def _new(self, realm: Realm) -> Courier:
-        self._couriers[realm] = Courier(self._config, realm, self._writer, self._pace)
+        self._couriers[realm] = Courier(self._config, realm, self._writer, self._pace, self.outcomes)
         return self._couriers[realm]
 
     def _start(self, courier: Courier, delay: float) -> None:

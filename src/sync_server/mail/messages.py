@@ -21,6 +21,8 @@ from sync_server.mail.letters import Letter, Letters, directory
 from sync_server.mail.queue import Mail
 from sync_server.realms import Realm
 
+TEMPLATES = ("pin", "invitation")
+"""Of all mails that there are."""
 NAME_LENGTH = 60
 SUBJECT_LENGTH = 200
 _LOCAL_PART = re.compile(r'[^\s\x00-\x20\x7f\ud800-\udfff"(),:;<>@\[\\\]]+')

@@ -46,6 +46,11 @@ FAMILIES: dict[str, Family] = {
     "database_answers": Family("most", "1, or 0 while calls are turned away because it does not answer", ("database",)),
     "mails_waiting": Family("most", "Mails in the queue, as last seen", ("realm",)),
     "mails_oldest_seconds": Family("most", "Age of the oldest mail in the queue, as last seen", ("realm",)),
+    "mails": Family(
+        "counter",
+        "Tries to send mails: sent, failed (it is tried again), given_up (refused for good, or expired)",
+        ("realm", "mail", "outcome"),
+    ),
     "uploads_waiting": Family("most", "Chunked calls of which parts are missing, as last seen", ("realm",)),
     "bcrypt_waiting": Family("sum", "Passwords that are hashed or wait for it"),
     "bcrypt_wait_seconds": Family("histogram", "Time that a password waits until it is hashed"),

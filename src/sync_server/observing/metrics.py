@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import platform
 import time
@@ -11,8 +12,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 from sync_server.accounts.passwords import Passwords
+from sync_server.mail.courier import Outcome, Outcomes
+from sync_server.mail.messages import TEMPLATES
 from sync_server.observing.queues import QueueWatch
 from sync_server.observing.siblings import Siblings
 from sync_server.observing.snapshot import Sample, Snapshot, histogram, snapshot, together
@@ -21,6 +25,7 @@ from sync_server.realms import Realms
 
 _BUILD = (version("sync-server"), platform.python_version())
 _BEGUN = time.monotonic()
+_MAILS = tuple(itertools.product(TEMPLATES, get_args(Outcome)))
 _OF_REALMS = {
     "realm_requests": "requests",
     "syncs": "syncs",
@@ -41,6 +46,7 @@ class Parts:
     tally: Tally
     realms: Realms
     passwords: Passwords
+    mails: Outcomes
 
 
 class Metrics:
@@ -81,7 +87,9 @@ class Metrics:
 
     def _nothing_yet(self) -> Snapshot:
         """So that the first of what an alert counts is an increase, not a series that is there from one look to the next."""
-        return snapshot(Sample("kept_aside", (name,), 0) for name in self._parts.realms.names)
+        names = self._parts.realms.names
+        aside = [Sample("kept_aside", (name,), 0) for name in names]
+        return snapshot([*aside, *(Sample("mails", (name, *of), 0) for name in names for of in _MAILS)])
 
     def _own(self) -> Snapshot:
         return snapshot([*_of_process(), *_of_requests(self._parts.tally), *self._of_parts()])
@@ -91,6 +99,8 @@ class Metrics:
         passwords = self._parts.passwords
         yield Sample("bcrypt_waiting", (), passwords.waiting)
         yield histogram("bcrypt_wait_seconds", (), passwords.waits)
+        for labels, count in self._parts.mails.items():
+            yield Sample("mails", labels, count)
         for name, queues in self._queues.seen.items():
             yield Sample("mails_waiting", (name,), queues.mails)
             yield Sample("mails_oldest_seconds", (name,), queues.oldest_mail / 1000)

@@ -8,6 +8,7 @@ from pathlib import Path
 from sync_server.accounts.passwords import Passwords
 from sync_server.config import Config
 from sync_server.health import Checks
+from sync_server.mail.courier import Outcomes
 from sync_server.observing.exposure import Exposure
 from sync_server.observing.metrics import Metrics, Parts
 from sync_server.observing.siblings import Siblings
@@ -29,8 +30,8 @@ class Watched:
 class Monitoring:
     """What there is to be asked."""
 
-    def __init__(self, config: Config, realms: Realms, passwords: Passwords, watched: Watched) -> None:
+    def __init__(self, config: Config, realms: Realms, passwords: Passwords, mails: Outcomes, watched: Watched) -> None:
         siblings = Siblings(watched.shared) if watched.shared is not None else None
         self.checks = Checks(realms)
-        self.metrics = Metrics(Parts(watched.tally, realms, passwords), siblings)
+        self.metrics = Metrics(Parts(watched.tally, realms, passwords, mails), siblings)
         self.exposure = Exposure(config.metrics, watched.port)
