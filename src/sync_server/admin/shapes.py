@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -20,6 +20,8 @@ Since = Annotated[
 ]
 Until = Annotated[datetime | None, QueryParameter(description="Only what the server got before this time (RFC 3339)")]
 OfUser = Annotated[UUID | None, QueryParameter(description="Only what is this user's, by id")]
+OfTable = Annotated[str | None, QueryParameter(max_length=255, description="Only rows of this table")]
+Which = Annotated[Literal["open", "all"], QueryParameter(description="`all`: also what has been restored or dismissed")]
 
 
 class Somebody(msgspec.Struct):
@@ -52,6 +54,12 @@ class State(msgspec.Struct):
     bytes: int
     preview: str | None
     """The beginning of the data, JSON."""
+
+
+class Dismissal(msgspec.Struct):
+    """`changed` is false where it was dismissed already."""
+
+    changed: bool
 
 
 def somebody(user_id: UUID | None, email: str | None) -> Somebody | None:

@@ -1,31 +1,44 @@
-"""`/realms/{realm}/overridden`: conflicts, with both versions side by side, and changes that were kept aside."""
+"""`/realms/{realm}/overridden`: conflicts, with both versions side by side."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 from uuid import UUID
 
 import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath
 
 from sync_server import audit
 from sync_server.accounts.roles import Role
 from sync_server.admin.envelope import Page, Success
 from sync_server.admin.pages import Paging
 from sync_server.admin.permissions import needs
-from sync_server.admin.resources.rows import Outcome, Table, note
+from sync_server.admin.resources.restoring import Outcome, note
 from sync_server.admin.sessions import Admin
-from sync_server.admin.shapes import OfUser, Since, Somebody, State, Until, aware, between, by, raw, somebody, time_of
+from sync_server.admin.shapes import (
+    Dismissal,
+    OfTable,
+    OfUser,
+    Since,
+    Somebody,
+    State,
+    Until,
+    Which,
+    between,
+    by,
+    raw,
+    somebody,
+    time_of,
+)
 from sync_server.audit import Acting
 from sync_server.bodies import storable
 from sync_server.database import Tx
 from sync_server.realms import Realm
-from sync_server.stored import conflicts, put_aside, restoring, rows, versions
+from sync_server.stored import conflicts, restoring, rows, versions
 from sync_server.stored.conflicts import Conflict
-from sync_server.stored.put_aside import Aside
 from sync_server.stored.refusals import VersionNotFound
 from sync_server.stored.restoring import Restored
 from sync_server.stored.rows import Wanted
@@ -33,9 +46,6 @@ from sync_server.stored.versions import RowKey
 
 _LIST = "/realms/{realm_name:str}/overridden"
 _ONE = "/realms/{realm_name:str}/overridden/{overridden_id:str}"
-_ASIDE = "/realms/{realm_name:str}/kept-aside"
-_ONE_ASIDE = "/realms/{realm_name:str}/kept-aside/{change_id:uuid}"
-Which = Annotated[Literal["open", "all"], QueryParameter(description="`all`: also what has been restored or dismissed")]
 
 
 class Overridden(msgspec.Struct):
@@ -64,43 +74,12 @@ class BothVersions(msgspec.Struct):
     stored_stamp: int | None
 
 
-class KeptAside(msgspec.Struct):
-    """A change that broke a limit or a rule (`reason`, `detail`; `most`: the limit). `complete`: whether it is kept."""
-
-    id: UUID
-    user: Somebody
-    client_id: UUID
-    client_name: str | None
-    received_at: datetime
-    reason: str
-    detail: str
-    most: int | None
-    bytes: int
-    preview: str | None
-    complete: bool
-    settled: str | None
-    settled_at: datetime | None
-
-
-class FullChange(msgspec.Struct):
-    """A change as the device sent it, null where it was not kept."""
-
-    id: UUID
-    change: Any
-
-
-class Dismissal(msgspec.Struct):
-    """`changed` is false where it was dismissed already."""
-
-    changed: bool
-
-
 @get(_LIST, opt=needs(Role.VIEWER), tags=["conflicts"])
 async def list_overridden(
     realm: NamedDependency[Realm],
     paging: NamedDependency[Paging],
     user: OfUser = None,
-    table: Table = None,
+    table: OfTable = None,
     show: Which = "open",
     since: Since = None,
     until: Until = None,
@@ -167,69 +146,6 @@ async def dismiss_overridden(
     return Success(Dismissal(await realm.transact(dismiss)))
 
 
-@get(_ASIDE, opt=needs(Role.VIEWER), tags=["conflicts"])
-async def list_kept_aside(
-    realm: NamedDependency[Realm],
-    paging: NamedDependency[Paging],
-    user: OfUser = None,
-    show: Which = "open",
-    since: Since = None,
-    until: Until = None,
-) -> Page[KeptAside]:
-    """Changes that were kept aside because they broke a limit or could not be stored, the latest first."""
-    after, everything = paging.after(tuple[datetime, UUID]), show == "all"
-    found = await realm.read(
-        lambda tx: put_aside.page(
-            tx, user, after, paging.fetch, since=aware(since), until=aware(until), also_settled=everything
-        )
-    )
-    return paging.page(found, lambda one: (one.received_at, one.id), None, _aside)
-
-
-@get(_ONE_ASIDE, opt=needs(Role.VIEWER), tags=["conflicts"])
-async def get_kept_aside(realm: NamedDependency[Realm], change_id: FromPath[UUID]) -> Success[FullChange]:
-    """A change as the device sent it."""
-    _, text = await realm.transact(lambda tx: put_aside.one(tx, change_id))
-    return Success(FullChange(change_id, raw(text)))
-
-
-@post(f"{_ONE_ASIDE}/restore", status_code=200, opt=needs(Role.TECHNICIAN), tags=["conflicts"])
-async def restore_kept_aside(
-    realm: NamedDependency[Realm],
-    admin: NamedDependency[Admin],
-    acting: NamedDependency[Acting],
-    change_id: FromPath[UUID],
-) -> Success[Outcome]:
-    """Store the change for all devices, where the realm's limits now allow it: 409 where they do not."""
-    settings = realm.settings
-    full = settings.history == "full"
-
-    async def restore(tx: Tx) -> tuple[RowKey, Restored]:
-        row, restored = await put_aside.restore(tx, change_id, settings.limits, by=admin.user_id, full_history=full)
-        stored = await versions.current(tx, row)
-        data = None if stored is None else stored.row_data
-        await note(tx, acting, "kept_aside.restore", row, restored, data, change=str(change_id))
-        return row, restored
-
-    row, restored = await realm.transact(restore)
-    return Success(Outcome(row.id, restored.changed, restored.stamp))
-
-
-@post(f"{_ONE_ASIDE}/dismiss", status_code=200, opt=needs(Role.TECHNICIAN), tags=["conflicts"])
-async def dismiss_kept_aside(
-    realm: NamedDependency[Realm], acting: NamedDependency[Acting], change_id: FromPath[UUID]
-) -> Success[Dismissal]:
-    """Leave it at that: the change is no longer listed as open. It stays until it is pruned."""
-
-    async def dismiss(tx: Tx) -> bool:
-        changed = await put_aside.dismiss(tx, change_id)
-        if changed:
-            await audit.record(tx, acting, action="kept_aside.dismiss", entity="kept_aside", entity_id=change_id)
-        return changed
-
-    return Success(Dismissal(await realm.transact(dismiss)))
-
-
 def _named(overridden_id: str) -> tuple[RowKey, str]:
     """Raises VersionNotFound, RowNotFound."""
     row, dot, name = overridden_id.rpartition(".")
@@ -262,31 +178,4 @@ def _stored(one: Conflict) -> State | None:
     return State(one.stored_operation, *dates, one.stored_stamp, device, one.stored_bytes, one.stored_preview)
 
 
-def _aside(one: Aside) -> KeptAside:
-    return KeptAside(
-        one.id,
-        Somebody(one.user_id, one.email),
-        one.client_id,
-        by(one.client_id, one.client_details).name,
-        one.received_at,
-        one.reason,
-        one.detail,
-        one.most,
-        one.bytes,
-        one.preview,
-        one.complete,
-        one.settled,
-        one.settled_at,
-    )
-
-
-ROUTES = [
-    list_overridden,
-    get_overridden,
-    restore_overridden,
-    dismiss_overridden,
-    list_kept_aside,
-    get_kept_aside,
-    restore_kept_aside,
-    dismiss_kept_aside,
-]
+ROUTES = [list_overridden, get_overridden, restore_overridden, dismiss_overridden]
