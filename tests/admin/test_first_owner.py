@@ -46,6 +46,8 @@ def test_there_is_a_first_owner_once(database_url: str, monkeypatch: pytest.Monk
         assert connection.execute("SELECT email, role FROM sync.users").fetchall() == [
             {"email": "olga@example.com", "role": "owner"}
         ]
+        lines = connection.execute("SELECT action, via FROM sync.audit_lines").fetchall()
+        assert lines == [{"action": "owner.create", "via": "cli"}], "once"
 
 
 def test_an_account_with_the_address_becomes_the_owner(database_url: str) -> None:

@@ -84,6 +84,14 @@ def test_lines_are_shown_one_each(audited: Process, user: User) -> None:
     assert run(audited, "list", "--realm", "full", "--until", "2020-01-01").stdout == ""
 
 
+def test_only_what_changed_is_shown_as_it_was_written(audited: Process, databases: dict[str, Database]) -> None:
+    user = write(databases["main"], ADMIN, old=None, new=None)
+    write(databases["main"], ADMIN, user=user, old=None, new={"share": 12345678901234567890.0})
+    done = run(audited, "list", "--realm", "main", "--entity-id", str(user))
+    said = [line.partition(str(user))[2] for line in done.stdout.splitlines()]
+    assert said == ['  {"new":{"share":1.2345678901234567e19}}', ""]
+
+
 def test_a_date_that_is_none_is_refused(audited: Process) -> None:
     done = run(audited, "list", "--realm", "main", "--since", "yesterday")
     assert done.returncode == 2

@@ -6,8 +6,10 @@ import asyncio
 import os
 from typing import NamedTuple
 
+from sync_server import audit
 from sync_server.accounts import management, protocol
 from sync_server.accounts.passwords import Passwords
+from sync_server.audit import Acting
 from sync_server.config import Config, ConfigError, Secret
 from sync_server.database import Tx
 from sync_server.errors import InvalidBody
@@ -57,7 +59,9 @@ async def _make(config: Config, urls: dict[str, str], owner: FirstOwner) -> bool
     async def make_unless_there(tx: Tx) -> bool:
         if await management.has_owner(tx):
             return False
-        await management.make_owner(tx, owner.email, password_hash)
+        made = await management.make_owner(tx, owner.email, password_hash)
+        told = {"email": made.email, "role": made.role}
+        await audit.record(tx, Acting(via="cli"), action="owner.create", entity="user", entity_id=made.id, new=told)
         return True
 
     try:

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import click
+import msgspec
 
 from sync_server import config as configuration
 from sync_server import preparing
@@ -73,10 +74,18 @@ def show(path: Path, realm: str, limit: int, **filters: Any) -> None:
         for entry in await found.read(lambda tx: listing.page(tx, Wanted(**filters), None, limit)):
             at = datetime.fromtimestamp(entry.at / 1000, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
             who = entry.email or entry.user_id or entry.via
-            what = counted(entry.changes, "row") if entry.changes is not None else entry.content or "(erased)"
-            click.echo(one_line(f"{at}  {who}  {entry.action} {entry.entity_id}  {what}"))
+            what = counted(entry.changes, "row") if entry.changes is not None else _said(entry.content)
+            click.echo(one_line(f"{at}  {who}  {entry.action} {entry.entity_id}  {what}".rstrip()))
 
     _run(path, realm, run)
+
+
+def _said(content: str | None) -> str:
+    if content is None:
+        return "(erased)"
+    parts = msgspec.json.decode(content, type=dict[str, msgspec.Raw])  # so that they are shown as they were written
+    values = {name: value for name, value in parts.items() if bytes(value) != b"null"}
+    return msgspec.json.encode(values).decode() if values else ""
 
 
 @audit.command()
