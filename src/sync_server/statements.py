@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import psycopg
 from psycopg import generators
@@ -111,11 +111,25 @@ class Running:
         return name
 
     async def _result(self) -> PGresult:
-        results: list[PGresult] = await self._connection.wait(generators.execute(self._connection.pgconn))
-        for result in results:
-            if result.status not in _DONE:
-                raise error_from_result(result, encoding="utf-8")
-        return results[-1]
+        return _last(await self._connection.wait(generators.execute(self._connection.pgconn)))
+
+
+class Blocking(Running):
+    """On a connection of a command, which does nothing else meanwhile: no call of it waits for the event loop."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._blocking = connection
+        super().__init__(cast("psycopg.AsyncConnection[Any]", connection), prepare=False)
+
+    async def _result(self) -> PGresult:
+        return _last(self._blocking.wait(generators.execute(self._blocking.pgconn)))
+
+
+def _last(results: list[PGresult]) -> PGresult:
+    for result in results:
+        if result.status not in _DONE:
+            raise error_from_result(result, encoding="utf-8")
+    return results[-1]
 
 
 class _Context(NamedTuple):

@@ -13,9 +13,12 @@ import pytest
 
 from backup.content import IGNORE, Meddler, content, fill, restored, taken
 from postgres import Postgres
-from sync_server import backup, migrations
+from sync_server import audit, backup, migrations
+from sync_server.audit import Acting
 from sync_server.backup import BackupError
+from sync_server.backup.archive import Reader
 from sync_server.backup.tables import ACCOUNTS, LEFT_OUT, TABLES, TYPES, existing
+from sync_server.database import Tx
 
 Lines = list[Any]
 
@@ -85,6 +88,18 @@ def test_it_is_a_picture_of_one_moment(postgres: Postgres, database_url: str) ->
     assert not content(busy)["users"]
     restored(stream.getvalue(), database_url, as_it_was=True)
     assert content(database_url) == before
+
+
+def test_a_restore_that_cannot_be_audited_is_none(whole: bytes, database_url: str) -> None:
+    async def refuse(tx: Tx, _: Reader) -> None:
+        await audit.record(tx, Acting(via="cli"), action="realm.restore", entity="realm")
+        raise BackupError("the disk of the audit log is full")
+
+    with pytest.raises(BackupError, match="of the audit log"):
+        backup.restore("sync", database_url, io.BytesIO(whole), IGNORE, end=refuse)
+    left = {table for table, rows in content(database_url).items() if rows}
+    assert left <= {"stats"}, "which a server writes for a realm that has nobody yet"
+    backup.restore("sync", database_url, io.BytesIO(whole), IGNORE)
 
 
 def test_the_head_says_what_it_is_of(whole: bytes) -> None:

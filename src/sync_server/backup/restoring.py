@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import psycopg
 from psycopg import sql
@@ -14,8 +15,9 @@ from sync_server import diagnosis, migrations
 from sync_server.backup.archive import BackupError, Count, Reader
 from sync_server.backup.tables import ACCOUNTS, BULK, SUMS, TABLES, Column, existing, in_order_of
 from sync_server.backup.taking import Progress
-from sync_server.database import on_cockroachdb, queries
+from sync_server.database import Tx, on_cockroachdb, queries
 from sync_server.migrations import PATIENCE, Connection, MigrationError
+from sync_server.statements import Blocking
 
 _ROWS = 2000
 _BYTES = 4 * 1024 * 1024
@@ -24,11 +26,20 @@ MARGIN = 5 * 60_000
 """Milliseconds by which the clock of the database that was lost may have been ahead of this one's."""
 
 
-def restore(schema: str, url: str, stream: IO[bytes], progress: Progress, *, as_it_was: bool = False) -> Reader:
+def restore(
+    schema: str,
+    url: str,
+    stream: IO[bytes],
+    progress: Progress,
+    *,
+    as_it_was: bool = False,
+    end: Callable[[Tx, Reader], Coroutine[Any, Any, None]] | None = None,
+) -> Reader:
     """Restore the backup in `stream` into the database, which must have nothing of the realm; what was restored.
 
     All or nothing. Devices that have synced after the backup was taken hold what it does not know: every token is voided,
     so that they log in, and each is sent everything once (engine.py). `as_it_was`: without that, to compare.
+    `end`: what is done last, in the same transaction.
     Raises BackupError.
     """
     try:
@@ -43,6 +54,8 @@ def restore(schema: str, url: str, stream: IO[bytes], progress: Progress, *, as_
                 _check_alone(connection, schema, backup.counts)
                 if not as_it_was:
                     _put_back(connection, schema)
+                if end is not None:
+                    asyncio.run(end(_tx(connection, schema), backup))
     except MigrationError as exc:
         raise BackupError(f"the schema cannot be made: {exc}") from exc
     except psycopg.Error as exc:
@@ -50,14 +63,23 @@ def restore(schema: str, url: str, stream: IO[bytes], progress: Progress, *, as_
     return backup
 
 
-def put_back(schema: str, url: str) -> None:
-    """Have devices go on with a database that was put back to an earlier state by other means. Raises BackupError."""
+def put_back(schema: str, url: str, *, end: Callable[[Tx], Coroutine[Any, Any, None]] | None = None) -> None:
+    """Have devices go on with a database that was put back to an earlier state by other means. Raises BackupError.
+
+    `end`: what is done last, in the same transaction.
+    """
     try:
         with migrations.connect(url) as connection, connection.transaction():
             connection.execute(PATIENCE)
             _put_back(connection, schema)
+            if end is not None:
+                asyncio.run(end(_tx(connection, schema)))
     except psycopg.Error as exc:
         raise BackupError(f"the database did not take it: {diagnosis.explain(exc)}") from exc
+
+
+def _tx(connection: Connection, schema: str) -> Tx:
+    return Tx(cast("psycopg.AsyncConnection[Any]", connection), schema, Blocking(connection))
 
 
 def _put_back(connection: Connection, schema: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from sync_server.backup.archive import Count, Reader
 from sync_server.commands import realms
 from sync_server.commands.options import CONFIG, realms_named
 from sync_server.commands.progress import bar
+from sync_server.database import Tx
 from sync_server.embedded import EmbeddedPostgres
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="What it holds, as JSON.")
@@ -106,9 +108,8 @@ def restore(path: Path, realm: str, file: str, *, as_json: bool) -> None:
         preparing.databases(config, share=True) as (_, urls),
         bar("Restoring") as progress,
     ):
-        restored = backups.restore(config.db.realms[name].schema, urls[name], stream, progress)
-        told = {"taken_at": restored.head.taken_at, "of_realm": restored.head.realm}
-        realms.note(config, urls, name, "realm.restore", told)
+        schema = config.db.realms[name].schema
+        restored = backups.restore(schema, urls[name], stream, progress, end=functools.partial(_note, name=name))
     _say(f"{_title(restored)}: restored into realm {name}", restored.counts, as_json)
     if restored.head.history == "full" and config.db.realms[name].history != "full":
         click.echo(
@@ -116,6 +117,11 @@ def restore(path: Path, realm: str, file: str, *, as_json: bool) -> None:
             "earlier versions, and are not in the audit log. Change it in the configuration before devices sync",
             err=True,
         )
+
+
+async def _note(tx: Tx, restored: Reader, name: str) -> None:
+    told = {"taken_at": restored.head.taken_at, "of_realm": restored.head.realm}
+    await realms.note(tx, name, "realm.restore", told)
 
 
 @contextmanager

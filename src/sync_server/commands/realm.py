@@ -143,8 +143,8 @@ def put_back(path: Path, name: str, *, yes: bool) -> None:
     with preparing.databases(config, share=True) as (_, urls):
         if problem := migrating.migrate(name, config.db.realms[name], urls[name]):
             raise Complaint(f"realm {name}: {problem}")
-        backup.put_back(config.db.realms[name].schema, urls[name])
-        realms.note(config, urls, name, "realm.put_back")
+        schema = config.db.realms[name].schema
+        backup.put_back(schema, urls[name], end=lambda tx: realms.note(tx, name, "realm.put_back"))
     click.echo(f"Realm {name}: devices go on with what the database has now")
 
 

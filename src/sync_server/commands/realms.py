@@ -13,6 +13,7 @@ from sync_server.audit import Acting
 from sync_server.commands.options import realms_named
 from sync_server.complaint import Complaint
 from sync_server.config import Config
+from sync_server.database import Tx
 from sync_server.errors import Refusal
 from sync_server.realms import Realm, Realms
 
@@ -39,17 +40,9 @@ def within(path: Path, realm: str | None, work: Callable[[Config, Realm], Awaita
         return asyncio.run(_within(config, urls, name, work))
 
 
-def note(
-    config: Config, urls: dict[str, str], name: str, action: str, told: Mapping[str, object] | None = None
-) -> None:
-    """A line in the audit log of something that was done to the whole realm."""
-
-    async def record(_: Config, realm: Realm) -> None:
-        await realm.transact(
-            lambda tx: audit.record(tx, ACTING, action=action, entity="realm", entity_id=name, new=told)
-        )
-
-    asyncio.run(_within(config, urls, name, record))
+async def note(tx: Tx, name: str, action: str, told: Mapping[str, object] | None = None) -> None:
+    """A line in the audit log of something that is done to the whole realm."""
+    await audit.record(tx, ACTING, action=action, entity="realm", entity_id=name, new=told)
 
 
 async def _within(config: Config, urls: dict[str, str], name: str, work: Callable[[Config, Realm], Awaitable[T]]) -> T:
