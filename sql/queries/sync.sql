@@ -65,9 +65,16 @@ page AS (
                 coalesce(octet_length(r.row_data), 0) AS bytes
             FROM (
                 SELECT *
-                FROM sync.rows
-                WHERE space_id = (SELECT space_id FROM bounds) AND stamp <= (SELECT "to" FROM bounds)
-                    AND (stamp, ordinal) > (%(after_stamp)s, %(after_ordinal)s)
+                FROM (
+                    -- The most that a page may have as a number, and where it begins in selects of their own, of which PostgreSQL
+                    -- sees no value: else it plans anew for each pull of a big space, which takes longer than the page.
+                    SELECT *
+                    FROM sync.rows
+                    WHERE space_id = (SELECT space_id FROM bounds) AND stamp <= (SELECT "to" FROM bounds)
+                        AND (stamp, ordinal) > ((SELECT %(after_stamp)s::bigint), (SELECT %(after_ordinal)s::bigint))
+                    ORDER BY stamp, ordinal
+                    LIMIT 4000
+                ) following
                 ORDER BY stamp, ordinal
                 LIMIT %(rows)s
             ) r

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from postgres import Postgres
 from sync_server import migrations
@@ -195,6 +196,35 @@ def test_a_push_does_not_look_through_the_rows_of_a_space_that_has_nearly_all(mi
         connection.execute("TRUNCATE sync.rows")
     assert "rows_by_stamp" in plan
     assert not re.search(r"Seq Scan on rows\b", plan), plan
+
+
+@pytest.mark.parametrize("name", ["begin_pull", "page_of_pull"])
+def test_a_pull_of_a_big_space_is_not_planned_anew_each_time(migrated_url: str, name: str) -> None:
+    """PostgreSQL keeps a plan once it expects no less of one for the values of each call, as after five of them."""
+    values = {
+        **dict.fromkeys(("tablenames", "rowguids"), ["t"]),
+        **dict.fromkeys(("space_id", "client_id", "user_id"), uuid.uuid4()),
+        **dict.fromkeys(("token_id", "digest"), ""),
+        **dict.fromkeys(("from_", "after_stamp", "to", "first_stamp"), 29_990),
+        **{"client_dates": [0], "after_ordinal": 1, "rows": 1000, "bytes": 1_000_000},
+        **{"session": 0, "epoch": 0, "takeover": 120_000, "most": 100},
+    }
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
+        fill = """INSERT INTO sync.rows SELECT %s, 't', 'g' || i, 'I', %s, i, i, i, 1, %s FROM generate_series(1, 30000) i"""
+        connection.execute(fill, [values["space_id"], "x" * 300, uuid.uuid4()])
+        connection.execute("VACUUM ANALYZE sync.rows")
+        statement = Statement(queries("sync")[name])
+        connection.execute(b"PREPARE pull AS " + statement.text)
+        given = sql.SQL(", ").join([sql.Literal(values[each]) for each in statement.names])
+        for _ in range(8):
+            connection.execute(sql.SQL("EXECUTE pull({})").format(given))
+        plans = connection.execute("SELECT custom_plans FROM pg_prepared_statements WHERE name = 'pull'").fetchone()
+        connection.execute("TRUNCATE sync.rows")
+    assert plans == (5,)
+
+
+def test_a_page_may_have_as_many_rows_as_its_statement_says() -> None:
+    assert f"LIMIT {engine.PAGE_ROWS}\n" in queries("sync")["page_of_pull"]
 
 
 def test_what_continues_another_statement_has_the_rest_of_it() -> None:
