@@ -40,9 +40,9 @@ class Target:
     async def handled(self, tx: Tx, *, by_others_only: bool) -> None:
         """Raises UserNotFound; Forbidden or OwnAccount where the admin may not do it."""
         user = await management.get(tx, self.user_id)
-        handling.may_handle(self.admin, self.realm, user, self.server.config.owners_realm)
+        handling.may_handle(self.admin, user)
         if by_others_only:
-            handling.is_somebody_else(self.admin, self.realm, user)
+            handling.is_somebody_else(self.admin, user)
 
     async def record(self, tx: Tx, action: str) -> None:
         await audit.record(tx, self.acting, action=action, entity="user", entity_id=self.user_id)

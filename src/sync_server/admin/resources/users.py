@@ -179,12 +179,12 @@ async def update_user(
         differing = changes.differing(user)
         if not differing:
             return user
-        handling.may_handle(admin, realm, user, owners_realm)
+        handling.may_handle(admin, user)
         conditional.check(if_match, _etag(user))
         if isinstance(data.role, Role) and "role" in differing:
             handling.may_give(admin, realm, data.role, owners_realm)
         if differing.keys() & {"role", "active"}:
-            handling.is_somebody_else(admin, realm, user)
+            handling.is_somebody_else(admin, user)
         updated = await management.update(tx, user, changes)
         old = {name: getattr(user, name) for name in differing}
         await audit.record(tx, acting, action="user.update", entity="user", entity_id=user.id, old=old, new=differing)
