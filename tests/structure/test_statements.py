@@ -202,7 +202,7 @@ def test_a_push_does_not_look_through_the_rows_of_a_space_that_has_nearly_all(mi
 def test_a_pull_of_a_big_space_is_not_planned_anew_each_time(migrated_url: str, name: str) -> None:
     """PostgreSQL keeps a plan once it expects no less of one for the values of each call, as after five of them."""
     values = {
-        **dict.fromkeys(("tablenames", "rowguids"), ["t"]),
+        **{name: ["t"] for name in ("tablenames", "rowguids")},
         **dict.fromkeys(("space_id", "client_id", "user_id"), uuid.uuid4()),
         **dict.fromkeys(("token_id", "digest"), ""),
         **dict.fromkeys(("from_", "after_stamp", "to", "first_stamp"), 29_990),
