@@ -45,12 +45,16 @@ def _on_http_exception(_: Request[Any, Any, Any], exc: HTTPException) -> Respons
 
 
 def _on_fault(request: Request[Any, Any, Any], exc: Exception) -> Response[dict[str, object]]:
-    """A fault of the server: all of it to the log, nothing of it to the client."""
+    return answer(500, *note_fault(request, exc))
+
+
+def note_fault(request: Request[Any, Any, Any], exc: Exception) -> tuple[str, str]:
+    """A fault of the server: all of it to the log, and nothing of it in the name and sentence for the client."""
     call = observing.present()
     call.error = "internal_error"
     route = request.scope.get("path_template")
     log.error("fault", method=request.method, route=route, request_id=call.request_id, exc_info=exc)
-    return answer(500, "internal_error", "The server made a mistake; its operator finds the details in the log")
+    return call.error, "The server made a mistake; its operator finds the details in the log"
 
 
 HANDLERS: ExceptionHandlersMap = {

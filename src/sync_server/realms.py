@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -184,3 +185,13 @@ class Realms:
         self.budget.places.cut_all()
         await asyncio.gather(*(pool.close() for pool in pools))
         await self.budget.places.emptied()
+
+
+@asynccontextmanager
+async def opened(config: Config, urls: dict[str, str]) -> AsyncIterator[Realms]:
+    """The realms, for something that is done once: they are closed at its end."""
+    realms = Realms(config, urls)
+    try:
+        yield realms
+    finally:
+        await realms.close()

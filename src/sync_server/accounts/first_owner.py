@@ -13,7 +13,7 @@ from sync_server.audit import Acting
 from sync_server.config import Config, ConfigError, Secret
 from sync_server.database import Tx
 from sync_server.errors import InvalidBody
-from sync_server.realms import Realms
+from sync_server.realms import opened
 
 _EMAIL, _PASSWORD = "INITIAL_EMAIL", "INITIAL_PASSWORD"
 _SHORTEST = 8
@@ -53,8 +53,6 @@ def make(config: Config, urls: dict[str, str], owner: FirstOwner) -> bool:
 
 async def _make(config: Config, urls: dict[str, str], owner: FirstOwner) -> bool:
     passwords = Passwords(config.server.bcrypt_rounds)
-    realms = Realms(config, urls)
-    realm = realms.named(config.owners_realm)
 
     async def make_unless_there(tx: Tx) -> bool:
         if await management.has_owner(tx):
@@ -64,10 +62,9 @@ async def _make(config: Config, urls: dict[str, str], owner: FirstOwner) -> bool
         await audit.record(tx, Acting(via="cli"), action="owner.create", entity="user", entity_id=made.id, new=told)
         return True
 
-    try:
+    async with opened(config, urls) as realms:
+        realm = realms.named(config.owners_realm)
         if await realm.read(management.has_owner):
             return False
         password_hash = await passwords.hash(owner.password.reveal())
         return await realm.transact(make_unless_there)
-    finally:
-        await realms.close()

@@ -7,16 +7,15 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from sync_server import observing
 from sync_server.admin.envelope import Failure, Problem
+from sync_server.answers import note_fault
 from sync_server.errors import InvalidBody, MalformedBody, Refusal, TokenRejected
 
-log = structlog.get_logger()
 _IN_BODY = "`$.data"
 _NAMED = re.compile(r"(?:required|unknown) field `(.+?)`")
 
@@ -197,12 +196,7 @@ def _on_http_exception(request: Request[Any, Any, Any], exc: HTTPException) -> R
 
 
 def _on_fault(request: Request[Any, Any, Any], exc: Exception) -> Response[Failure]:
-    """A fault of the server: all of it to the log, nothing of it to the client."""
-    call = observing.present()
-    call.error = "internal_error"
-    route = request.scope.get("path_template")
-    log.error("fault", method=request.method, route=route, request_id=call.request_id, exc_info=exc)
-    return answer(500, "internal_error", "The server made a mistake; its operator finds the details in the log")
+    return answer(500, *note_fault(request, exc))
 
 
 HANDLERS: ExceptionHandlersMap = {

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,7 @@ from sync_server.audit.listing import Wanted
 from sync_server.audit.verifying import End, Verified
 from sync_server.commands.options import CONFIG, counted, one_line, realms_named
 from sync_server.commands.progress import amount
-from sync_server.config import Config
-from sync_server.realms import Realm, Realms
+from sync_server.realms import Realm, opened
 
 _LISTED = 50
 
@@ -122,7 +120,7 @@ def verify(path: Path, realm: str | None, save_heads: Path | None, earlier: Path
 
     async def run(urls: dict[str, str]) -> None:
         nonlocal wrong
-        async with _opened(config, urls) as realms:
+        async with opened(config, urls) as realms:
             for name in realms_named(config, path, realm):
                 chains = await _verified(realms.get(name), known.get(name))
                 wrong += _report(name, chains)
@@ -174,17 +172,8 @@ def _run(path: Path, realm: str, work: Callable[[Realm], Awaitable[None]]) -> No
     [name] = realms_named(config, path, realm)
 
     async def run(urls: dict[str, str]) -> None:
-        async with _opened(config, urls) as realms:
+        async with opened(config, urls) as realms:
             await work(realms.get(name))
 
     with preparing.databases(config, share=True) as (_, urls):
         asyncio.run(run(urls))
-
-
-@asynccontextmanager
-async def _opened(config: Config, urls: dict[str, str]) -> AsyncIterator[Realms]:
-    realms = Realms(config, urls)
-    try:
-        yield realms
-    finally:
-        await realms.close()

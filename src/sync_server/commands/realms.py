@@ -15,7 +15,7 @@ from sync_server.complaint import Complaint
 from sync_server.config import Config
 from sync_server.database import Tx
 from sync_server.errors import Refusal
-from sync_server.realms import Realm, Realms
+from sync_server.realms import Realm, opened
 
 T = TypeVar("T")
 ACTING = Acting(via="cli")
@@ -46,12 +46,10 @@ async def note(tx: Tx, name: str, action: str, told: Mapping[str, object] | None
 
 
 async def _within(config: Config, urls: dict[str, str], name: str, work: Callable[[Config, Realm], Awaitable[T]]) -> T:
-    realms = Realms(config, urls)
-    try:
-        return await work(config, realms.get(name))
-    except Complaint:
-        raise
-    except Refusal as exc:
-        raise Refused(exc.message) from exc
-    finally:
-        await realms.close()
+    async with opened(config, urls) as realms:
+        try:
+            return await work(config, realms.get(name))
+        except Complaint:
+            raise
+        except Refusal as exc:
+            raise Refused(exc.message) from exc

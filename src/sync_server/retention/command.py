@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
 from sync_server.config import Config
 from sync_server.mail import outbox
-from sync_server.realms import Realm, Realms
+from sync_server.realms import Realm, opened
 from sync_server.retention import pruning
 from sync_server.sync import aside
-
-
-@asynccontextmanager
-async def _opened(config: Config, urls: dict[str, str]) -> AsyncIterator[Realms]:
-    realms = Realms(config, urls)
-    try:
-        yield realms
-    finally:
-        await realms.close()
 
 
 async def prune(
@@ -29,7 +19,7 @@ async def prune(
 ) -> AsyncIterator[dict[str, Any]]:
     """Prune these realms, and the outbox; a line for each. Raises Unavailable."""
     word = "would_remove" if dry_run else "removed"
-    async with _opened(config, urls) as realms:
+    async with opened(config, urls) as realms:
         for name in names:
             realm: Realm = realms.get(name)
             ages = pruning.ages(realm.settings.retention)
@@ -41,12 +31,12 @@ async def prune(
 
 async def kept_aside(config: Config, urls: dict[str, str], name: str, *, also_settled: bool) -> list[dict[str, Any]]:
     """What a realm keeps aside, without the changes themselves. Raises Unavailable."""
-    async with _opened(config, urls) as realms:
+    async with opened(config, urls) as realms:
         found = await realms.get(name).read(lambda tx: aside.kept(tx, also_settled=also_settled))
         return [line._asdict() for line in found]
 
 
 async def kept_change(config: Config, urls: dict[str, str], name: str, identity: UUID) -> str | None:
     """A change that is kept aside, as the device sent it. Raises Unavailable."""
-    async with _opened(config, urls) as realms:
+    async with opened(config, urls) as realms:
         return await realms.get(name).read(lambda tx: aside.change(tx, identity))

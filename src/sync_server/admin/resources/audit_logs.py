@@ -16,7 +16,7 @@ from sync_server.accounts.roles import Role
 from sync_server.admin.envelope import Page
 from sync_server.admin.pages import Paging
 from sync_server.admin.permissions import gives, needs
-from sync_server.admin.shapes import Since, Somebody, Until, between, raw, time_of
+from sync_server.admin.shapes import OfTable, Since, Somebody, Until, between, raw, time_of
 from sync_server.audit import exporting, listing
 from sync_server.audit.exporting import Format
 from sync_server.audit.listing import Entry, Place, RowChange, RowPlace, RowsWanted, Wanted
@@ -111,7 +111,7 @@ async def list_audited_changes(
     since: Since = None,
     until: Until = None,
     user: By = None,
-    table: Annotated[str | None, QueryParameter(max_length=255, description="Only rows of this table")] = None,
+    table: OfTable = None,
     rowguid: Annotated[str | None, QueryParameter(max_length=255, description="Only rows with this key")] = None,
 ) -> Page[ChangedRow]:
     """Who changed which rows, the latest first, with old and new values. Empty where the history is not full.
