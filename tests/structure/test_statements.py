@@ -206,8 +206,14 @@ def test_a_pull_of_a_big_space_is_not_planned_anew_each_time(migrated_url: str, 
         **dict.fromkeys(("space_id", "client_id", "user_id"), uuid.uuid4()),
         **dict.fromkeys(("token_id", "digest"), ""),
         **dict.fromkeys(("from_", "after_stamp", "to", "first_stamp"), 29_990),
-        "client_dates": [0], "after_ordinal": 1, "rows": 1000, "bytes": 1_000_000,
-        "session": 0, "epoch": 0, "takeover": 120_000, "most": 100,
+        "client_dates": [0],
+        "after_ordinal": 1,
+        "rows": 1000,
+        "bytes": 1_000_000,
+        "session": 0,
+        "epoch": 0,
+        "takeover": 120_000,
+        "most": 100,
     }
     with psycopg.connect(migrated_url, autocommit=True) as connection:
         fill = """INSERT INTO sync.rows SELECT %s, 't', 'g' || i, 'I', %s, i, i, i, 1, %s FROM generate_series(1, 30000) i"""
