@@ -11,7 +11,7 @@ import httpx
 import pyotp
 import pytest
 
-from admin.people import NewPerson, Person, data, make, refused
+from admin.people import PASSWORD, NewPerson, Person, data, make, refused
 from conftest import start_server
 from postgres import Postgres
 from sync_server.accounts.roles import Role
@@ -35,8 +35,12 @@ class Ann:
         return "000000" if self.app.now() != "000000" else "000001"
 
 
+def begin(person: Person, password: str = PASSWORD) -> httpx.Response:
+    return person.call("POST", "/auth/totp", json={"password": password})
+
+
 def with_app(person: Person) -> Ann:
-    found = data(person.call("POST", "/auth/totp"))
+    found = data(begin(person))
     app = pyotp.parse_uri(found["uri"])
     assert isinstance(app, pyotp.TOTP)
     assert app.secret == found["secret"]
@@ -83,7 +87,7 @@ def test_each_recovery_code_is_good_for_once(ann: Ann, new_person: NewPerson) ->
 
 def test_nothing_changes_before_a_code_is_confirmed(new_person: NewPerson) -> None:
     person = new_person()
-    first, second = (data(person.call("POST", "/auth/totp"))["secret"] for _ in range(2))
+    first, second = (data(begin(person))["secret"] for _ in range(2))
     assert first != second
     refused(person.call("POST", "/auth/totp/confirm", json={"code": pyotp.TOTP(first).now()}), 403, "code_rejected")
     assert person.login().is_success
@@ -91,8 +95,17 @@ def test_nothing_changes_before_a_code_is_confirmed(new_person: NewPerson) -> No
     assert person.call("POST", "/auth/totp/confirm", json={"code": pyotp.TOTP(second).now()}).is_success
 
 
+def test_a_stolen_session_turns_none_on(new_person: NewPerson) -> None:
+    """The thief's app would lock the account's owner out, long after the session has ended."""
+    person = new_person("viewer")
+    refused(begin(person, "wrong"), 403, "password_rejected")
+    refused(person.call("POST", "/auth/totp", json={}), 422, "invalid")
+    assert not person.connection.execute("SELECT 1 FROM sync.totp WHERE user_id = %s", [person.id]).fetchall()
+    assert begin(person).is_success
+
+
 def test_one_that_counts_is_not_replaced(ann: Ann) -> None:
-    refused(ann.person.call("POST", "/auth/totp"), 409, "second_factor_on")
+    refused(begin(ann.person), 409, "second_factor_on")
     refused(ann.person.call("POST", "/auth/totp/confirm", json={"code": ann.fresh()}), 409, "second_factor_on")
     assert ann.person.login(code=ann.fresh()).is_success
 
@@ -145,6 +158,14 @@ def test_codes_cannot_be_guessed(limited: Callable[[], Ann]) -> None:
     for _ in range(10):
         refused(ann.person.login(code=ann.wrong()), 401, "sign_in_rejected")
     refused(ann.person.login(code=ann.fresh()), 429, "too_many_attempts")
+
+
+def test_nor_are_passwords_guessed_with_a_session(limited: Callable[[], Ann]) -> None:
+    person = limited().person
+    for number in range(20):
+        refused(begin(person, f"wrong {number}"), 403, "password_rejected")
+    refused(begin(person), 429, "too_many_attempts")
+    refused(person.login(), 429, "too_many_attempts")
 
 
 def test_nor_by_trying_many_at_once(limited: Callable[[], Ann]) -> None:

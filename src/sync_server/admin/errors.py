@@ -62,6 +62,12 @@ class CodeNeeded(ApiError):
     message = "The password is right; a code of the authenticator app is needed, too"
 
 
+class PasswordRejected(ApiError):
+    status = 403
+    code = "password_rejected"
+    message = "The password is wrong"
+
+
 class CodeRejected(ApiError):
     status = 403
     code = "code_rejected"

@@ -143,6 +143,14 @@ async def present(realm: Realm, session: Session, owners_realm: str) -> Admin:
     return Admin(session.realm, session.user_id, session.session_id, *found[:3], effective)
 
 
+async def knows_password(realm: Realm, server: Server, limits: Limits, admin: Admin, password: str) -> bool:
+    """Whether it is the admin's own; a wrong one counts as at `sign_in`. Raises TooManyAttempts."""
+    await realm.read(limits.check)
+    found = await realm.read(lambda tx: tx.one(_Found, "find_admin", {"email_key": protocol.email_key(admin.email)}))
+    stored = None if found is None or found.user_id != admin.user_id else found.password_hash
+    return await guessing.is_right(realm, server.passwords, limits, admin.email, password, stored)
+
+
 async def renew(realm: Realm, session: Session, acting: Acting) -> Session:
     """The session with the id of its next refresh token. Raises Unauthenticated.
 

@@ -17,16 +17,23 @@ from sync_server.accounts.protocol import email_key
 from sync_server.accounts.roles import Role
 from sync_server.accounts.routes import LimitsOf
 from sync_server.accounts.tokens import new_id
-from sync_server.admin import totp
+from sync_server.admin import sessions, totp
 from sync_server.admin.envelope import Success
-from sync_server.admin.errors import CodeRejected, SecondFactorOn
+from sync_server.admin.errors import CodeRejected, PasswordRejected, SecondFactorOn
 from sync_server.admin.permissions import needs
+from sync_server.admin.resources.auth import Password
 from sync_server.admin.sessions import Admin
 from sync_server.audit import Acting
 from sync_server.database import Tx
 from sync_server.errors import TooManyAttempts
 from sync_server.realms import Realm, Realms
 from sync_server.server import Server
+
+
+class Confirmation(msgspec.Struct, forbid_unknown_fields=True):
+    """That it is really the account's owner."""
+
+    password: Password
 
 
 class Code(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,12 +54,27 @@ class RecoveryCodes(msgspec.Struct):
     recovery_codes: list[str]
 
 
-@post("/auth/totp", status_code=200, opt=needs(Role.VIEWER, SecondFactorOn), tags=["auth"])
+@post(
+    "/auth/totp",
+    status_code=200,
+    opt=needs(Role.VIEWER, PasswordRejected, TooManyAttempts, SecondFactorOn),
+    tags=["auth"],
+)
 async def begin(
-    server: NamedDependency[Server], realms: NamedDependency[Realms], admin: NamedDependency[Admin]
+    server: NamedDependency[Server],
+    realms: NamedDependency[Realms],
+    admin: NamedDependency[Admin],
+    limits_of: NamedDependency[LimitsOf],
+    data: JSONBody[Confirmation],
 ) -> Success[Secret]:
-    """Begin with a second factor: a secret for an authenticator app. Nothing changes until a code of it is confirmed."""
+    """Begin with a second factor: a secret for an authenticator app. Nothing changes until a code of it is confirmed.
+
+    It takes the password: with a stolen session alone somebody could lock the owner out for good.
+    """
     realm, nonce = realms.named(admin.realm), totp.new_nonce()
+    limits = limits_of("login", email_key(admin.email))
+    if not await sessions.knows_password(realm, server, limits, admin, data.password):
+        raise PasswordRejected
     if not await realm.transact(lambda tx: totp.begin(tx, admin.user_id, nonce)):
         raise SecondFactorOn
     issuer = f"{realm.app_name} ({realm.name})"
