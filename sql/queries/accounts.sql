@@ -63,13 +63,21 @@ RETURNING u.token_epoch AS epoch, c.session, c.sync_number;
 -- name: improve_password_hash
 UPDATE sync.users SET password_hash = %(better)s WHERE id = %(user_id)s AND password_hash = %(password_hash)s;
 
--- name: session_of_refresh
-SELECT c.refresh_id, c.refresh_previous, c.sync_number,
-    (extract(epoch FROM now()) * 1000)::bigint - coalesce(c.refresh_issued, 0) AS refresh_age
-FROM sync.clients c
-JOIN sync.users u ON u.id = c.user_id
-WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
-    AND u.token_epoch = %(epoch)s AND u.active;
+-- name: sessions_of_devices
+-- Of devices that call at the same moment; one whose token has been revoked has no row. Each is looked up by itself (OFFSET 0
+-- leaves PostgreSQL no other way): a plan that it made and kept while there were few clients would read all of them.
+SELECT asked.number, found.*
+FROM unnest(%(client_ids)b::uuid[], %(user_ids)b::uuid[], %(sessions)b::bigint[], %(epochs)b::bigint[])
+    WITH ORDINALITY AS asked (client_id, user_id, session, epoch, number)
+CROSS JOIN LATERAL (
+    SELECT c.refresh_id, c.refresh_previous, c.sync_number, c.sync_started IS NOT NULL AS syncing,
+        (extract(epoch FROM now()) * 1000)::bigint - coalesce(c.refresh_issued, 0) AS refresh_age
+    FROM sync.clients c
+    JOIN sync.users u ON u.id = c.user_id
+    WHERE c.id = asked.client_id AND c.user_id = asked.user_id AND c.session = asked.session
+        AND u.token_epoch = asked.epoch AND u.active
+    OFFSET 0
+) found;
 
 -- name: rotate_refresh
 UPDATE sync.clients

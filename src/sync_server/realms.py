@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sync_server import connection_url
 from sync_server.budget import Budget
@@ -17,8 +17,10 @@ from sync_server.database import Tx
 from sync_server.errors import Unavailable, UnknownRealm
 from sync_server.observing.spans import span
 from sync_server.pools import Pool
+from sync_server.together import Together
 
 T = TypeVar("T")
+Q = TypeVar("Q")
 _CLOSING = 2.0
 """Seconds that what is under way in the databases gets when the server ends."""
 _RETRY_AFTER = 5
@@ -48,10 +50,11 @@ class Realm:
     _pool: Pool
     app_name: str
     _way: Way | None = field(default=None, compare=False)
+    _together: dict[Callable[..., Any], Together[Any, Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def by(self, way: Way) -> Realm:
         """The same realm, whose transactions go this way to its database."""
-        return replace(self, _way=way)
+        return replace(self, _way=way, _together={})
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run `work` in a transaction and commit it; the whole again when the database asks for it.
@@ -71,6 +74,14 @@ class Realm:
         """Run `work`, which is to be a single statement, without the cost of a transaction around it."""
         with span("statement"):
             return await (self._way or self._pool).run(self.settings.schema, work, in_transaction=False)
+
+    async def read_together(self, work: Callable[[Tx, Sequence[Q]], Awaitable[Sequence[T]]], question: Q) -> T:
+        """As read, once for all who ask at the same moment. `work` answers each question at its place."""
+        together = self._together.get(work)
+        if together is None:
+            together = self._together[work] = Together(lambda questions: self.read(lambda tx: work(tx, questions)))
+        answer: T = await together.ask(question)
+        return answer
 
     @property
     def use(self) -> Use:

@@ -12,10 +12,11 @@ from uuid import UUID
 import msgspec
 
 from sync_server import observing
-from sync_server.accounts import account, guessing
+from sync_server.accounts import account, guessing, standing
 from sync_server.accounts.limits import Limits
 from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.protocol import LoggedIn
+from sync_server.accounts.standing import Standing
 from sync_server.accounts.tokens import ACCESS_SECONDS, Device, Tokens, new_id
 from sync_server.errors import LoginRejected, TokenRejected
 from sync_server.realms import Realm
@@ -34,13 +35,6 @@ class _Session(NamedTuple):
     epoch: int
     session: int
     sync_number: int
-
-
-class _RefreshState(NamedTuple):
-    refresh_id: str | None
-    refresh_previous: str | None
-    sync_number: int
-    refresh_age: int
 
 
 def credentials(authorization: str | None) -> Credentials:
@@ -105,7 +99,7 @@ async def refresh(realm: Realm, tokens: Tokens, limits_of: Callable[[], Limits],
     """
     try:
         device = tokens.read("refresh", realm.name, token)
-        state = await realm.read(lambda tx: tx.one(_RefreshState, "session_of_refresh", device.parameters))
+        state = await standing.of_device(realm, device)
         if state is None:
             raise TokenRejected
         observing.present().device = device
@@ -119,7 +113,7 @@ async def refresh(realm: Realm, tokens: Tokens, limits_of: Callable[[], Limits],
     return _answer(tokens.access(renewed), following)
 
 
-async def _next_refresh(realm: Realm, tokens: Tokens, device: Device, state: _RefreshState, token: str) -> str:
+async def _next_refresh(realm: Realm, tokens: Tokens, device: Device, state: Standing, token: str) -> str:
     """The refresh token that the answer carries: `token` itself, which names `device`, unless another one is due.
 
     The present token is replaced every few minutes; the one before stays valid until its successor is used, so a lost

@@ -8,9 +8,11 @@ import msgspec
 import structlog
 
 from sync_server import observing
+from sync_server.accounts import standing
 from sync_server.accounts.tokens import Device
 from sync_server.audit import Acting
 from sync_server.database import Tx
+from sync_server.errors import TokenRejected
 from sync_server.outcome import Outcome
 from sync_server.realms import Realm
 from sync_server.server import Server
@@ -37,7 +39,11 @@ async def push(realm: Realm, device: Device, server: Server, body: bytes) -> Out
 async def cancel_sync(realm: Realm, device: Device, body: bytes) -> Outcome:
     """End the client's sync under way, if any."""
     protocol.check_cancel(body, device.client_id)
-    await realm.once(lambda tx: engine.cancel(tx, device))
+    stands = await standing.of_device(realm, device)
+    if stands is None:
+        raise TokenRejected
+    if stands.syncing:
+        await realm.once(lambda tx: engine.cancel(tx, device))
     return Outcome(_CANCELLED)
 
 

@@ -1,0 +1,37 @@
+"""What is stored of the devices that call: whether their tokens are good, and how their session and sync stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sync_server.accounts.tokens import Device
+from sync_server.database import Tx
+from sync_server.realms import Realm
+
+
+class Standing(NamedTuple):
+    number: int
+    refresh_id: str | None
+    refresh_previous: str | None
+    sync_number: int
+    syncing: bool
+    """Whether a sync is under way, or was broken off."""
+    refresh_age: int
+    """ms."""
+
+
+async def of_device(realm: Realm, device: Device) -> Standing | None:
+    """None where its token has been revoked."""
+    return await realm.read_together(_of_devices, device)
+
+
+async def _of_devices(tx: Tx, devices: Sequence[Device]) -> Sequence[Standing | None]:
+    claims = {
+        "client_ids": [device.client_id for device in devices],
+        "user_ids": [device.user_id for device in devices],
+        "sessions": [device.session for device in devices],
+        "epochs": [device.epoch for device in devices],
+    }
+    found = {standing.number: standing for standing in await tx.all(Standing, "sessions_of_devices", claims)}
+    return [found.get(number) for number in range(1, len(devices) + 1)]
