@@ -120,7 +120,7 @@ moved AS (
     UPDATE sync.spaces s SET clock = chained.stamp, audit_number = chained.number, audit_hash = chained.hash
     FROM chained
     WHERE s.id = chained.space_id
-    RETURNING 1
+    RETURNING s.clock
 )
 SELECT 1 FROM moved;
 

@@ -151,7 +151,7 @@ FOR UPDATE OF c;
 SELECT 1 FROM sync.spaces WHERE id = %(space_id)s FOR UPDATE;
 
 -- name: push_changes
--- A push in one statement. It does nothing and says so where the call belongs to no sync under way, where a viewer has changes, or
+-- A push in one statement. It does nothing and gives no row where the call belongs to no sync under way, where a viewer has changes, or
 -- where the statement's snapshot may be older than the lock on the space: then another push has moved the clock, or tombstones have been pruned,
 -- between the two, and what is stored must be looked at anew (G2, G4). Every change of a space's rows moves its clock under
 -- this lock, so where clock and pruned are the same in the snapshot and under the lock, so are the rows. Locks: the client,
@@ -189,7 +189,7 @@ locked AS (
     SELECT s.clock, s.pruned
     FROM client
     JOIN sync.spaces s ON s.id = client.space_id
-    WHERE EXISTS (SELECT 1 FROM incoming)
+    WHERE NOT %(without_changes)s
     FOR UPDATE OF s
 ),
 turn AS (
@@ -198,7 +198,7 @@ turn AS (
     FROM client
     JOIN sync.spaces s ON s.id = client.space_id
     LEFT JOIN locked ON true
-    WHERE (locked.clock = s.clock AND locked.pruned = s.pruned) OR NOT EXISTS (SELECT 1 FROM incoming)
+    WHERE (locked.clock = s.clock AND locked.pruned = s.pruned) OR %(without_changes)s
 ),
 judged AS (
     SELECT i.*, turn.space_id, turn.stamp, turn.now, r.operation AS stored_operation, r.row_data AS stored_data,
@@ -246,14 +246,13 @@ recorded AS (
     RETURNING 1
 ),
 losers AS (
-    SELECT space_id, stamp, tablename, rowguid, stored_operation AS operation, stored_data AS row_data,
-        stored_date AS client_date, stored_client AS client_id
+    SELECT space_id, stamp, tablename, rowguid,
+        CASE verdict WHEN 'won' THEN stored_operation ELSE operation END AS operation,
+        CASE verdict WHEN 'won' THEN stored_data ELSE row_data END AS row_data,
+        CASE verdict WHEN 'won' THEN stored_date ELSE client_date END AS client_date,
+        CASE verdict WHEN 'won' THEN stored_client ELSE %(client_id)s END AS client_id
     FROM judged
-    WHERE verdict = 'won'
-    UNION ALL
-    SELECT space_id, stamp, tablename, rowguid, operation, row_data, client_date, %(client_id)s
-    FROM judged
-    WHERE verdict = 'lost' AND NOT (
+    WHERE verdict = 'won' OR verdict = 'lost' AND NOT (
         (operation = 'D') = (stored_operation = 'D') AND row_data IS NOT DISTINCT FROM stored_data
     )
 ),
@@ -275,14 +274,14 @@ moved AS (
     UPDATE sync.spaces s SET clock = turn.stamp
     FROM turn
     WHERE s.id = turn.space_id AND EXISTS (SELECT 1 FROM judged WHERE verdict IN ('new', 'seen', 'won'))
-    RETURNING 1
+    RETURNING s.clock
 ),
 -- The cursor that the device gets: its own changes are behind it (G7), unless another client's came in during the sync, which
 -- the device has not heard of (G2). Those that have just been overwritten are none any more. A device's first sync after a restore
 -- is followed by its own changes, too: before, in a sync that was broken off, it may have applied a version that won then.
 answer AS (
     SELECT CASE
-        WHEN EXISTS (
+        WHEN turn.clock > turn.sync_to AND EXISTS (
             SELECT 1
             FROM (
                 -- by the index: where one space has nearly all rows, PostgreSQL would look through all of them; a range with an
@@ -299,8 +298,7 @@ answer AS (
                     WHERE j.tablename = r.tablename AND j.rowguid = r.rowguid AND j.verdict IN ('seen', 'won')
                 )
         ) OR (turn.sync_from > 0 AND turn.sync_from < turn.restored) THEN turn.sync_to
-        WHEN EXISTS (SELECT 1 FROM judged WHERE verdict IN ('new', 'seen', 'won')) THEN turn.stamp
-        ELSE greatest(turn.sync_to, turn.clock)
+        ELSE coalesce((SELECT clock FROM moved), greatest(turn.sync_to, turn.clock))
     END AS cursor
     FROM turn
     WHERE NOT %(is_partial)s
@@ -313,8 +311,9 @@ finished AS (
     WHERE c.id = %(client_id)s
     RETURNING 1
 )
-SELECT EXISTS (SELECT 1 FROM turn) AS done, (SELECT cursor FROM answer) AS cursor, (SELECT count(*) FROM kept) AS conflicts,
-    (SELECT now - sync_started FROM turn) AS took;
+SELECT answer.cursor, (SELECT count(*) FROM kept) AS conflicts, turn.now - turn.sync_started AS took
+FROM turn
+LEFT JOIN answer ON true;
 
 -- name: keep_aside
 -- Changes that cannot be stored as rows, each once. Where the user's share is used up the line is made all the same, without

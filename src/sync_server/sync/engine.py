@@ -85,13 +85,6 @@ class Pushed(NamedTuple):
     took: int | None = None
 
 
-class _Stored(NamedTuple):
-    done: bool
-    cursor: int | None
-    conflicts: int
-    took: int | None
-
-
 class _Page(NamedTuple):
     space_id: UUID | None
     to: int
@@ -270,11 +263,9 @@ async def _store(tx: Tx, device: Device, push: Push, audited: Acting | None, kee
         "keep_deleted": keep_deleted,
     }
     if audited is None:
-        stored = await tx.one(_Stored, "push_changes", parameters)
-    else:
-        origin = {"address": audited.address, "request_id": audited.request_id, "bucket": device.user_id.int % BUCKETS}
-        stored = await tx.one(_Stored, "push_changes_audited", {**parameters, **origin})
-    return Pushed(*stored[1:]) if stored is not None and stored.done else None
+        return await tx.one(Pushed, "push_changes", parameters)
+    origin = {"address": audited.address, "request_id": audited.request_id, "bucket": device.user_id.int % BUCKETS}
+    return await tx.one(Pushed, "push_changes_audited", {**parameters, **origin})
 
 
 def _columns(changes: Sequence[Change], undated: int | None = None) -> dict[str, Any]:
