@@ -201,23 +201,24 @@ def test_a_push_does_not_look_through_the_rows_of_a_space_that_has_nearly_all(mi
 @pytest.mark.parametrize("name", ["begin_pull", "page_of_pull"])
 def test_a_pull_of_a_big_space_is_not_planned_anew_each_time(migrated_url: str, name: str) -> None:
     """PostgreSQL keeps a plan once it expects no less of one for the values of each call, as after five of them."""
-    values = {
-        **{name: ["t"] for name in ("tablenames", "rowguids")},
+    most = 120_000
+    values: dict[str, Any] = {
+        **{key: ["t"] for key in ("tablenames", "rowguids")},
         **dict.fromkeys(("space_id", "client_id", "user_id"), uuid.uuid4()),
         **dict.fromkeys(("token_id", "digest"), ""),
-        **dict.fromkeys(("from_", "after_stamp", "to", "first_stamp"), 29_990),
+        **dict.fromkeys(("from_", "after_stamp", "to", "first_stamp"), most - 10),
         "client_dates": [0],
         "after_ordinal": 1,
-        "rows": 1000,
-        "bytes": 1_000_000,
+        "rows": engine.FIRST_PAGE_ROWS,
+        "bytes": engine.PAGE_BYTES,
         "session": 0,
         "epoch": 0,
-        "takeover": 120_000,
+        "takeover": engine.TAKEOVER,
         "most": 100,
     }
     with psycopg.connect(migrated_url, autocommit=True) as connection:
-        fill = """INSERT INTO sync.rows SELECT %s, 't', 'g' || i, 'I', %s, i, i, i, 1, %s FROM generate_series(1, 30000) i"""
-        connection.execute(fill, [values["space_id"], "x" * 300, uuid.uuid4()])
+        fill = """INSERT INTO sync.rows SELECT %s, 't', 'g' || i, 'I', '{}', i, i, i, 1, %s FROM generate_series(1, %s) i"""
+        connection.execute(fill, [values["space_id"], uuid.uuid4(), most])
         connection.execute("VACUUM ANALYZE sync.rows")
         statement = Statement(queries("sync")[name])
         connection.execute(b"PREPARE pull AS " + statement.text)
