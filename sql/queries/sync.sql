@@ -90,12 +90,11 @@ SELECT (SELECT space_id FROM bounds) AS space_id, (SELECT "to" FROM bounds) AS "
     (SELECT first_stamp FROM bounds) AS first_stamp,
     convert_to(
         string_agg(
-            concat(
-                '{"operation":"', operation, '","rowguid":', to_json(rowguid)::text,
-                ',"tablename":', to_json(tablename)::text, ',"clientdate":', client_date::text,
-                ',"serverdate":', stamp::text, ',"clientid":"', client_id::text,
-                '","rowData":', coalesce(row_data, 'null'), '}'
-            ),
+            (
+                '{"operation":"' || operation || '","rowguid":' || to_json(rowguid)::text
+                || ',"tablename":' || to_json(tablename)::text || ',"clientdate":' || client_date::text
+                || ',"serverdate":' || stamp::text || ',"clientid":"' || client_id::text || '","rowData":'
+            ) || coalesce(row_data, 'null') || '}',
             ',' ORDER BY stamp, ordinal
         ) FILTER (WHERE wanted),
         'UTF8'
