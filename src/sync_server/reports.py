@@ -125,9 +125,11 @@ class Reports:
         self._pause = pause
         self.waiting: dict[str, _OfRealm] = {}
         """What the next report tells, by realm."""
+        self.settle: Callable[[], object] = dict
+        """Adds the calls that have ended and are not added yet."""
 
-    def add(self, call: Call, route: str | None, named: Mapping[str, Any] = _NOTHING) -> None:
-        """Note a call of a device that has come to its end. It costs a few microseconds.
+    def add(self, call: Call, route: str | None, named: Mapping[str, Any] = _NOTHING, at: float | None = None) -> None:
+        """Note a call of a device that has come to its end, `at` that time of the monotonic clock (now, if not given).
 
         `named`: what the path names, which counts where the call was refused before anybody looked, as with a body that is
         too large.
@@ -151,7 +153,7 @@ class Reports:
             if len(realm.devices) >= (_MOST if call.device is not None else _MOST // 2):
                 return  # whoever makes up ids leaves room for those who prove theirs
             seen = realm.devices[client] = Seen()
-        seen.add(call, kind, time.monotonic())
+        seen.add(call, kind, time.monotonic() if at is None else at)
 
     def _look_at_path(self, call: Call, named: Mapping[str, Any]) -> None:
         with suppress(Refusal):
@@ -187,6 +189,7 @@ class Reports:
 
     async def report(self) -> None:
         """Add what there is to the databases."""
+        self.settle()
         new, self.waiting = self.waiting, {}
         for name, of_realm in new.items():
             try:

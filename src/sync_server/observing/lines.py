@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -59,12 +60,12 @@ class Line(msgspec.Struct, omit_defaults=True):
 _encoder = msgspec.json.Encoder()
 
 
-def line_of(call: Call, route: str | None, seconds: float) -> Line:
+def line_of(call: Call, route: str | None, seconds: float, date: float) -> Line:
     device = call.device
     return Line(
         "request",
         "warning" if call.status >= _OUR_FAULT else "info",
-        datetime.now(UTC),
+        datetime.fromtimestamp(date, UTC),
         call.request_id,
         call.method,
         route,
@@ -107,14 +108,15 @@ class Lines:
         self._timer: asyncio.TimerHandle | None = None
         self._writer = _Writer(descriptor)
 
-    def add(self, call: Call, route: str | None, seconds: float) -> None:
-        """Log a request that has come to its end."""
+    def add(self, call: Call, route: str | None, seconds: float, at: float | None = None) -> None:
+        """Log a request that has come to its end, `at` that time of the monotonic clock (now, if not given)."""
         if call.status < self._least:
             return
         if len(self._lines) >= _MOST:
             self.dropped += 1
             return
-        self._lines.append(self._form(line_of(call, route, seconds)))
+        date = time.time() if at is None else time.time() - time.monotonic() + at
+        self._lines.append(self._form(line_of(call, route, seconds, date)))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._hand_over)
 

@@ -74,6 +74,7 @@ class Metrics:
 
     async def text(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the form that the `Accept` header asks for, and the name of that form."""
+        self._parts.tally.settle()
         await self._queues.refresh(self._parts.tally.realms)
         samples = together([*self._all(), self._nothing_yet()], time.monotonic())
         from sync_server.observing import exposition  # noqa: PLC0415 - its library is needed by those who scrape alone
@@ -92,6 +93,7 @@ class Metrics:
         return snapshot([*aside, *(Sample("mails", (name, *of), 0) for name in names for of in _MAILS)])
 
     def _own(self) -> Snapshot:
+        self._parts.tally.settle()
         return snapshot([*_of_process(), *_of_requests(self._parts.tally), *self._of_parts()])
 
     def _of_parts(self) -> Iterator[Sample]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable
 
 from sync_server.observing.calls import Call
 
@@ -12,6 +13,10 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 OTHER = "other"
 """The route of requests that have none, and the method of those with one of their own: anybody can make them up."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _nothing() -> None:
+    pass
 
 
 class Histogram:
@@ -49,6 +54,8 @@ class Tally:
         self.refusals: Counter[str] = Counter()
         self.realms: dict[str, OfRealm] = {}
         self.lines_dropped = 0
+        self.settle: Callable[[], None] = _nothing
+        """Counts what has ended and is not counted yet. Whoever reads the numbers calls it first."""
 
     def add(self, call: Call, route: str | None, seconds: float) -> None:
         """Count a request that has come to its end."""
