@@ -20,7 +20,7 @@ BY = UUID("0b0b0b0b-0000-4000-8000-000000000000")
 
 
 def within(database: psycopg.Connection[Any], work: Callable[[Tx], Awaitable[T]]) -> T:
-    """Run `work` in a transaction of its own in the database that the connection leads to."""
+    """Run `work` in a transaction of its own in the database that the connection leads to; again after a conflict."""
 
     async def working() -> T:
         info = database.info
@@ -31,7 +31,11 @@ def within(database: psycopg.Connection[Any], work: Callable[[Tx], Awaitable[T]]
         ):
             return await work(Tx(connection, "sync"))
 
-    return asyncio.run(working())
+    while True:
+        try:
+            return asyncio.run(working())
+        except psycopg.errors.SerializationFailure:  # as the server, where the database is serializable
+            continue
 
 
 def put_back(database: psycopg.Connection[Any], row: RowKey, row_data: str | None) -> Restored:
