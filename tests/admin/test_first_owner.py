@@ -9,8 +9,9 @@ import pytest
 
 from admin.people import data
 from conftest import start_server
+from postgres import realm_at
 from sync_server.accounts import first_owner
-from sync_server.config import Config, ConfigError, Database, RealmSettings, Secret
+from sync_server.config import Config, ConfigError, Database, Secret
 from users import look_into
 
 OWNER = {"INITIAL_EMAIL": "Olga@example.com", "INITIAL_PASSWORD": "the first secret"}
@@ -31,7 +32,7 @@ def test_the_first_start_makes_the_owner_and_a_later_one_changes_nothing(databas
 
 
 def settings(url: str) -> Config:
-    return Config(Database({"todos": RealmSettings(Secret(url))}))
+    return Config(Database({"todos": realm_at(url)}))
 
 
 def test_there_is_a_first_owner_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

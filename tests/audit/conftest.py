@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from conftest import Process, start_server
-from postgres import Postgres
+from postgres import PREPARED, Postgres
 from sync_server.config import Config, Secret
 from sync_server.config import Database as ConfiguredDatabase
 from sync_server.database import Tx
@@ -108,7 +108,7 @@ def new_user(audited: Process, databases: dict[str, Database]) -> Iterator[NewUs
 
 def in_realm(url: str, work: Callable[[Realm], Awaitable[T]], **settings: Any) -> T:
     """Run `work` with a realm of the database, as a command does."""
-    document = {"realms": {"main": {"url": url, **settings}}}
+    document = {"realms": {"main": {"url": url, "prepared_statements": PREPARED, **settings}}}
     config = Config(db=msgspec.convert(document, ConfiguredDatabase, dec_hook=lambda _, value: Secret(value)))
 
     async def run() -> T:

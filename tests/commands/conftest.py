@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from postgres import served
 from server.operating import config_with
 from sync_server import cli
 from sync_server.complaint import Complaint
@@ -59,7 +60,7 @@ def configured(tmp_path: Path) -> Configured:
 
     def write(**realms: Any) -> CommandLine:
         path = tmp_path / "config.json"
-        path.write_text(json.dumps(config_with(realms), indent=2))
+        path.write_text(json.dumps(served(config_with(realms)), indent=2))
         return CommandLine(path)
 
     return write

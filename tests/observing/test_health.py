@@ -13,9 +13,10 @@ import httpx
 import pytest
 
 from observing.conftest import TOKEN, Watched
+from postgres import realm_at
 from routes.calls import Http
 from sync_server import health
-from sync_server.config import Config, Database, RealmSettings, Secret
+from sync_server.config import Config, Database
 from sync_server.health import Checks
 from sync_server.realms import Realms
 
@@ -74,7 +75,7 @@ def test_no_page_of_another_origin_may_read_it(watched: Watched) -> None:
 
 
 def realms_on(**urls: str) -> Realms:
-    config = Config(Database(realms={name: RealmSettings(Secret(url)) for name, url in urls.items()}))
+    config = Config(Database(realms={name: realm_at(url) for name, url in urls.items()}))
     return Realms(config, urls)
 
 

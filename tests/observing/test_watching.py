@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from postgres import realm_at
 from sync_server.accounts.passwords import Passwords
-from sync_server.config import Config, Database, RealmSettings, Secret, Tracing
+from sync_server.config import Config, Database, Tracing
 from sync_server.mail.courier import Outcomes
 from sync_server.observing import watching
 from sync_server.observing.lines import Lines
@@ -44,7 +45,7 @@ class Process(NamedTuple):
 def process(monkeypatch: pytest.MonkeyPatch) -> Process:
     monkeypatch.setattr(watching, "_PAUSE", 3600.0)
     url = "postgresql://127.0.0.1:1/nowhere"
-    realms = Realms(Config(Database({"todos": RealmSettings(Secret(url))})), {"todos": url})
+    realms = Realms(Config(Database({"todos": realm_at(url)})), {"todos": url})
     tally, reports = Tally(), Reports(realms)
     metrics = Metrics(Parts(tally, realms, Passwords(4), Outcomes()), None)
     return Process(tally, reports, metrics, Watch(tally, Lines("none"), reports, Tracing()))

@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 import forking
-from postgres import Postgres
+from postgres import Postgres, served
 from retention.conftest import Prune, run
 from sync_server.config import Config, Database
 from sync_server.keys import Keys
@@ -179,7 +179,7 @@ def test_the_command_prunes_and_says_what_it_removed(user: User, server: Server,
         "UPDATE sync.clients SET acknowledged = 5 WHERE user_id = %s", (user.client(phone)["user_id"],)
     )
     config = {"db": {"realms": {"main": server.dsn("main")}}, "retention": {"history": 30}}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps(served(config)))
     dry = command(tmp_path, "prune", "--dry-run")
     assert dry.returncode == 0, dry.stderr
     would = json.loads(dry.stdout.splitlines()[0])["would_remove"]
