@@ -84,7 +84,9 @@ class Pool(Holder):
                 hint = "sync-server check says more"
                 log.error("database_not_ready", realms=self.realms, reason=exc.diag.message_primary, hint=hint)
                 raise Unavailable(retry_after=_RETRY_AFTER) from exc
-            except _LOST as exc:
+            except psycopg.Error as exc:
+                if not isinstance(exc, _LOST) and not _broke_in_the_middle(exc):
+                    raise
                 self._look_at(exc, attempt)
             self.counts["retried"] += 1
             pause = random.uniform(0.5, 1.0) * min(1.0, 0.01 * 2**attempt)  # noqa: S311 - no secret
@@ -270,6 +272,11 @@ async def _run(connection: Connection, schema: str, work: Callable[[Tx], Awaitab
         done = await work(tx)
     connection.check_replicated()
     return done
+
+
+def _broke_in_the_middle(exc: psycopg.Error) -> bool:
+    """Whether what came was no answer to what was asked, as when a pooler says goodbye: nobody said what was wrong."""
+    return exc.sqlstate is None and type(exc) in {psycopg.InternalError, psycopg.DatabaseError}
 
 
 def _connection_lost(exc: psycopg.Error) -> bool:
