@@ -12,7 +12,7 @@ import psycopg
 import structlog
 from psycopg.errors import ConnectionTimeout
 
-from sync_server import adoption, connection_url, diagnosis, fingerprints, migrations
+from sync_server import adoption, connection_url, diagnosis, fingerprints, migrations, signals
 from sync_server.adoption import AdoptionError
 from sync_server.config import Config, RealmSettings
 from sync_server.migrations import MigrationError
@@ -114,8 +114,9 @@ class _Round:
         """Try them in so many threads. `end` hears of each realm that is done."""
         # daemons: whoever ends the process need not wait for a database that does not answer
         self._threads = [threading.Thread(target=self._work, args=(end,), daemon=True) for _ in range(threads)]
-        for thread in self._threads:
-            thread.start()
+        with signals.blocked():
+            for thread in self._threads:
+                thread.start()
 
     @property
     def under_way(self) -> bool:

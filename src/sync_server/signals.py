@@ -80,3 +80,20 @@ def held_off() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def blocked() -> Iterator[None]:
+    """Let signals wait in the block: Ended, raised in the middle of it, would leave a lock of the library's half taken."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
+    try:
+        yield
+    finally:
+        unblock()
+
+
+def unblock() -> None:
+    """For a thread that was started with signals blocked."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL)
