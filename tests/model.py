@@ -91,6 +91,10 @@ class Space:
     applied: int = 0
     tokens: int = 0
 
+    def pass_two_minutes(self) -> None:
+        for client in self.clients.values():
+            client.sync = client.sync and replace(client.sync, stale=True)
+
     def refresh(self, client_id: str) -> Token:
         self.tokens += 1
         return Token(self.clients[client_id].sync_number, self.tokens)
@@ -98,9 +102,9 @@ class Space:
     def pull(self, token: Token, client_id: str, cursor: int, pending: Pending) -> list[Delivered]:
         client = self.clients[client_id]
         request = (cursor, tuple(sorted(pending.items())))
-        if client.sync is None or client.sync.stale:
+        if client.sync is None or self._may_take_over(client, client.sync, token, request):
             self._begin(client, Sync(min(cursor, self.clock), self.clock, request, token), cursor)
-        elif client.sync.request != request:
+        elif client.sync.request != request or (client.sync.stale and token != client.sync.token):
             raise Refused("already syncing")
         elif token.sync_number == client.sync_number and token != client.sync.token:
             # A new attempt, for its token was issued since, not a copy. What the attempt before has sent, and may have been
@@ -120,6 +124,17 @@ class Space:
             if since < row.stamp <= sync.to and self._wanted(client_id, sync.from_, first_stamp, row, pending.get(key))
         ]
 
+    @staticmethod
+    def _may_take_over(client: Client, sync: Sync, token: Token, request: Any) -> bool:
+        """Whether a pull may take the place of a sync that was begun two minutes ago, and may still be under way.
+
+        A copy of an earlier pull may not, nor one of the very pull: the device's next token would carry the number of the
+        copy's sync, and it would never hear of what came in between the two.
+        """
+        if token.sync_number == client.sync_number:
+            return sync.stale
+        return sync.stale and token == sync.token and request != sync.request  # of a client that keeps its token
+
     def _knows_more(self, cursor: int, to: int) -> bool:
         """Whether a device may hold what the server has lost: then all that the server has is sent, whatever the cursor.
 
@@ -131,9 +146,13 @@ class Space:
     def _begin(self, client: Client, sync: Sync, cursor: int) -> None:
         client.sync_number += 1
         client.sync = sync
-        client.acknowledged = 0 if self._knows_more(cursor, sync.to) else sync.from_
-        if client.first_stamp is not None and sync.from_ < self.pruned:
-            self._bring_back(max(sync.from_, client.first_stamp))
+        if self._knows_more(cursor, sync.to):
+            client.acknowledged = 0
+            self._bring_back(0)
+        else:
+            client.acknowledged = sync.from_
+            if client.first_stamp is not None and sync.from_ < self.pruned:
+                self._bring_back(max(sync.from_, client.first_stamp))
 
     @staticmethod
     def _wanted(client_id: str, from_: int, first_stamp: int, row: Row, pending: tuple[str, int] | None) -> bool:
@@ -175,6 +194,7 @@ class Space:
         self.clock = self.restored = beyond
         for client in self.clients.values():
             client.sync, client.last_push, client.acknowledged = None, None, 0
+            client.first_stamp = client.first_stamp or 0  # it may have begun its first sync since the backup
             client.sync_number += 1_000_000  # tokens of before the restore are void; here their numbers say so
 
     def belongs(self, token: Token, client: Client) -> bool:
@@ -359,9 +379,7 @@ class Device:
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Send a request; on any failure send it once more, as sync_client does (gzip, then plain)."""
-        if self.refreshes or self.token is None:
-            self.token = self.space.refresh(self.name)
-        sent = (self.token, self.name, *arguments)
+        sent = self._request(arguments)
         if (
             self.faulty and self.refreshes and self.rng.random() < 0.1
         ):  # an old client's late copies look like new calls
@@ -384,6 +402,13 @@ class Device:
                 raise Crash
             return answer
         raise Lost
+
+    def _request(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        if self.faulty and self.rng.random() < 0.02:
+            self.space.pass_two_minutes()
+        if self.refreshes or self.token is None:
+            self.token = self.space.refresh(self.name)
+        return (self.token, self.name, *arguments)
 
     def sync(self, meanwhile: Callable[[], object] = lambda: None) -> bool:
         try:
@@ -432,12 +457,12 @@ class Device:
 
 
 class Backups:
-    """Backups of the server. `lost`: rows that it may not know again at all."""
+    """Backups of the server. `lost`: rows that it may not know again at all, with the stamp at which it was put back."""
 
     def __init__(self, world: World, devices: list[Device], probability: float) -> None:
         self.world, self.devices, self.probability = world, devices, probability
         self.taken: Space | None = None
-        self.lost: set[Key] = set()
+        self.lost: dict[Key, int] = {}
         self.failure: str | None = None
 
     def perhaps_take_or_restore(self) -> None:
@@ -446,7 +471,7 @@ class Backups:
         if self.taken is None:
             self.taken = copy.deepcopy(self.world.space)
             return
-        self.lost |= self.world.put_back(self.taken)
+        self.lost |= dict.fromkeys(self.world.put_back(self.taken), self.world.space.restored)
         self.taken = None
         self.failure = self.failure or nothing_unpushed_is_lost(self.world, self.devices)
 
@@ -507,10 +532,11 @@ def nothing_unpushed_is_lost(world: World, devices: list[Device]) -> str | None:
     return None
 
 
-def come_to_rest(story: str, world: World, devices: list[Device], lost: set[Key]) -> str | None:
+def come_to_rest(story: str, world: World, devices: list[Device], lost: Mapping[Key, int]) -> str | None:
     """Sync without faults until nothing is left to say; a description of what differs then, or None.
 
-    Of rows that the server has `lost` altogether it cannot tell devices anything: they stay where they are.
+    Of rows that the server has `lost` altogether it cannot tell devices anything: they stay where they are. A tombstone from
+    before, brought back from the history for another device, is older than what was lost.
     """
     for device in devices:
         device.faulty = False
@@ -523,9 +549,10 @@ def come_to_rest(story: str, world: World, devices: list[Device], lost: set[Key]
     fresh = Device("fresh", world, world.rng)
     fresh.faulty = False
     fresh.sync()
-    live = {key: row.data for key, row in world.space.rows.items() if row.operation != "D"}
+    rows = world.space.rows
+    live = {key: row.data for key, row in rows.items() if row.operation != "D"}
     for device in [*devices, fresh]:
-        unknown = lost - world.space.rows.keys()
+        unknown = {key for key, since in lost.items() if key not in rows or rows[key].stamp < since}
         if {key: data for key, data in device.rows.items() if key not in unknown} != live:
             return f"{story}: {device.name} holds {device.rows}, the server {live}"
         device.sync()

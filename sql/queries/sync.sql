@@ -121,8 +121,10 @@ WITH bounds AS (
         AND u.id = c.user_id AND u.token_epoch = %(epoch)s AND u.active
         AND (
             c.sync_to IS NULL OR c.sync_started IS NULL
-            OR c.sync_started <= (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s
-            OR c.sync_started >= (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s
+            OR c.sync_number = %(sync_number)s AND (
+                c.sync_started <= (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s
+                OR c.sync_started >= (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s
+            )
         )
         AND (c.first_stamp IS NULL OR %(from_)s >= s.pruned)
         AND %(from_)s <= s.clock AND (%(from_)s >= s.restored OR %(from_)s = 0)

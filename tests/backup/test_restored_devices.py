@@ -15,6 +15,7 @@ from backup.conftest import Realm
 from device import Device, Key, Refused, Unauthorized
 from game import KEYS, SKEWS, Game
 from histories import random_plan
+from model import Client
 from sync_server import backup
 from users import User, change, sync_all
 
@@ -239,6 +240,44 @@ def test_no_tombstone_is_pruned_before_every_device_was_sent_it_again(
     assert user.prune_tombstones(user.clock) == 1
 
 
+def test_a_device_whose_first_sync_was_lost_with_the_server_hears_of_deletes(
+    realm: Realm, user: User, devices: tuple[Device, Device, Device]
+) -> None:
+    """It was broken off after it had applied what came: the device has rows, and a cursor as if it had never pulled."""
+    phone, tablet, _ = devices
+    late = user.device()
+    data = realm.back_up()
+    late.pull()
+    for row in late.pulled:
+        late.apply(row)
+    assert titles(late)["gone"] == "yesterday"
+    realm.put_back(data)
+    phone.delete("todos", "gone")
+    sync_all(phone, tablet)
+    late.sync()
+    assert titles(late) == titles(tablet)
+
+
+def test_a_device_from_between_a_prune_and_the_restore_hears_of_what_was_pruned(
+    realm: Realm, user: User, devices: tuple[Device, Device, Device]
+) -> None:
+    """A device that goes back, by a backup of its own, to the time that the server has lost."""
+    phone, tablet, laptop = devices
+    phone.delete("todos", "deleted")
+    sync_all(phone, tablet, laptop)
+    data = realm.back_up()
+    tablet.insert("todos", "deleted", {"title": "made anew"})
+    sync_all(tablet, phone)
+    old = copy.deepcopy(phone.state)
+    realm.put_back(data)
+    for _ in range(2):
+        sync_all(phone, tablet, laptop)
+    assert user.prune_tombstones(user.clock) == 1
+    phone.state = old
+    sync_all(phone, tablet, laptop)
+    assert titles(phone) == titles(laptop)
+
+
 def test_the_audit_log_is_whole_and_goes_on(realm: Realm, devices: tuple[Device, Device, Device]) -> None:
     phone, tablet, _ = devices
     data = realm.back_up()
@@ -262,7 +301,10 @@ class RestoredGame(Game):
         self.taken: tuple[bytes, Any] | None = None
 
     def take(self) -> None:
-        twin = self.households[0].twin
+        [household] = self.households
+        twin = household.twin
+        for device in [household.fresh, *(player.device for player in household.players)]:
+            twin.space.clients.setdefault(device.client_id, Client())  # which it meets at their first call
         self.taken = self.realm.back_up(), copy.deepcopy((twin.space, twin.acknowledged))
 
     def put_back(self) -> None:

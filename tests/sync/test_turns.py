@@ -156,6 +156,60 @@ def test_after_two_minutes_a_new_pull_takes_the_place_of_the_sync_under_way(user
     phone.push([change("U", "1", 1, {"title": "milk"})])
 
 
+@pytest.mark.parametrize("which", ["earlier", "very"])
+def test_a_copy_of_a_pull_does_not_take_the_place_of_a_slow_sync(user: User, which: str) -> None:
+    """Held up until then. Else the push would belong to the sync of the copy: what came between is never heard of."""
+    phone, tablet = user.device(), user.device()
+    held_up: list[Request] = []
+    phone.transport = On("/pull", keep_copy(held_up), times=2)
+    if which == "earlier":
+        phone.sync()
+        insert(phone, "1")
+    phone.pull()
+    user.two_minutes_pass(phone)
+    insert(tablet, "2")
+    tablet.sync()
+    answer = phone.send(held_up[0])
+    if which == "earlier":
+        assert answer.status == 409
+    else:
+        assert b'"2"' not in answer.body  # it goes on, up to the clock of then
+    phone.push(phone.pending())
+    phone.state.log.clear()
+    sync_all(phone, tablet)
+    assert ("todos", "2") in phone.state.rows
+    assert phone.state.rows.keys() == tablet.state.rows.keys() | {("todos", "2")}
+
+
+def keep_copy(held_up: list[Request]) -> Transport:
+    def transport(request: Request, send: Send) -> Answer:
+        held_up.append(request)
+        return send(request)
+
+    return transport
+
+
+def test_a_client_that_keeps_its_token_takes_the_place_of_its_sync_too(user: User) -> None:
+    """Up to 1.3, for a day: the number in it is of long ago."""
+    phone = user.device()
+    phone.fetch_token()
+    token = f"Bearer {phone.state.access}"
+
+    def pull(*changes: Change) -> int:
+        answer = phone.call(f"/pull/{phone.realm}", phone.body(changes, 0, None), token)
+        assert answer["data"] == []
+        return int(user.client(phone)["sync_number"])
+
+    first = pull()
+    with pytest.raises(Refused, match="already syncing"):
+        pull(change("U", "1", 1))
+    user.two_minutes_pass(phone)
+    assert pull() == first  # the same pull goes on
+    assert pull(change("U", "1", 1)) == first + 1
+    phone.call(f"/push/{phone.realm}", phone.body([change("U", "1", 1, {"title": "milk"})], 0, None), token)
+    assert user.rows().keys() == {("todos", "1")}
+
+
 def test_before_two_minutes_have_passed_it_does_not(user: User) -> None:
     phone = user.device()
     phone.pull([])

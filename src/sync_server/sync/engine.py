@@ -120,10 +120,10 @@ async def begin_pull(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, 
     if client is None:
         raise TokenRejected
     to = client.sync_to
-    if to is None or client.sync_age is None or abs(client.sync_age) >= TAKEOVER:
+    if to is None or _may_take_over(device, client, pull):
         to = client.clock
         await _begin(tx, device, client, pull, to)
-    elif client.sync_digest != pull.digest:
+    elif client.sync_digest != pull.digest or (_is_stale(client) and device.token_id != client.sync_token):
         raise AlreadySyncing
     elif _is_new_attempt(device, client):
         await _begin(tx, device, client, pull, to)
@@ -143,16 +143,36 @@ def _knows_more(client: _PullClient, pull: Pull, to: int) -> bool:
     return pull.last_sync > to or 0 < pull.last_sync < client.restored
 
 
+def _is_stale(client: _PullClient) -> bool:
+    """Whether the sync under way was begun so long ago that another may take its place."""
+    return client.sync_age is None or abs(client.sync_age) >= TAKEOVER
+
+
+def _may_take_over(device: Device, client: _PullClient, pull: Pull) -> bool:
+    """Whether a pull may take the place of the sync under way, which may be a slow one and still be pushed.
+
+    Only one with a token issued since that began may, and another one of a client that keeps its token for a day. A copy
+    of an earlier pull, or of the very one that began it, may not: the device's next token would belong to the copy's
+    sync, with a later clock, and it would never hear of what was stored between the two.
+    """
+    if not _is_stale(client):
+        return False
+    if device.sync_number == client.sync_number or client.sync_age is None:
+        return True
+    return device.token_id == client.sync_token and pull.digest != client.sync_digest
+
+
 async def _begin(tx: Tx, device: Device, client: _PullClient, pull: Pull, to: int) -> None:
     """Begin a sync that delivers what was stamped up to `to`."""
     from_ = min(pull.last_sync, to)
-    heard_of = 0 if _knows_more(client, pull, to) else from_
-    begun = {"from_": from_, "to": to, "digest": pull.digest, "acknowledged": heard_of}
+    knows_more = _knows_more(client, pull, to)
+    begun = {"from_": from_, "to": to, "digest": pull.digest, "acknowledged": 0 if knows_more else from_}
     await tx.execute("begin_sync", {**device.parameters, **begun})
-    if client.first_stamp is not None and from_ < client.pruned:
-        after = max(from_, client.first_stamp)
-        pruned = {"space_id": client.space_id, "after": after, "pruned": client.pruned}
-        await tx.execute("bring_back_tombstones", pruned)
+    if client.first_stamp is not None or knows_more:
+        after = 0 if knows_more else max(from_, client.first_stamp or 0)
+        if after < client.pruned:
+            pruned = {"space_id": client.space_id, "after": after, "pruned": client.pruned}
+            await tx.execute("bring_back_tombstones", pruned)
 
 
 def _is_new_attempt(device: Device, client: _PullClient) -> bool:
