@@ -98,7 +98,7 @@ def test_a_page_of_conflicts_looks_at_so_many_at_any_depth(
 ) -> None:
     place = {"stamp": MANY - depth, "id": uuid.UUID(int=0)} if depth else {"id": uuid.UUID(int=(1 << 128) - 1)}
     looked = looked_at(filled, statement, "overridden", browsing(**place, fetch=51))
-    assert looked <= 51 + 300 * 5 + 20, "the plan tells averages"
+    assert looked <= 51 + 300 * 8, "the plan tells averages, rounded before PostgreSQL 18"
 
 
 @pytest.mark.parametrize("depth", [0, 10_000, 19_000])

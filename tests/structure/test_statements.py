@@ -213,6 +213,7 @@ def test_a_pull_of_a_big_space_is_not_planned_anew_each_time(migrated_url: str, 
         "bytes": engine.PAGE_BYTES,
         "session": 0,
         "epoch": 0,
+        "sync_number": 0,
         "takeover": engine.TAKEOVER,
         "most": 100,
     }
