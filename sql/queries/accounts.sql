@@ -65,10 +65,12 @@ UPDATE sync.users SET password_hash = %(better)s WHERE id = %(user_id)s AND pass
 
 -- name: sessions_of_devices
 -- Of devices that call at the same moment; one whose token has been revoked has no row. Each is looked up by itself (OFFSET 0
--- leaves PostgreSQL no other way): a plan that it made and kept while there were few clients would read all of them.
+-- leaves PostgreSQL no other way): a plan that it made and kept while there were few clients would read all of them. In selects of
+-- their own the arrays do not tell how long they are: it would plan anew whenever there are less than ten.
 SELECT asked.number, found.*
-FROM unnest(%(client_ids)b::uuid[], %(user_ids)b::uuid[], %(sessions)b::bigint[], %(epochs)b::bigint[])
-    WITH ORDINALITY AS asked (client_id, user_id, session, epoch, number)
+FROM unnest(
+    (SELECT %(client_ids)b::uuid[]), (SELECT %(user_ids)b::uuid[]), (SELECT %(sessions)b::bigint[]), (SELECT %(epochs)b::bigint[])
+) WITH ORDINALITY AS asked (client_id, user_id, session, epoch, number)
 CROSS JOIN LATERAL (
     SELECT c.refresh_id, c.refresh_previous, c.sync_number, c.sync_started IS NOT NULL AS syncing,
         (extract(epoch FROM now()) * 1000)::bigint - coalesce(c.refresh_issued, 0) AS refresh_age

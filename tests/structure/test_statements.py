@@ -232,6 +232,19 @@ def test_a_pull_of_a_big_space_is_not_planned_anew_each_time(migrated_url: str, 
     assert plans == (5,)
 
 
+def test_who_calls_is_not_looked_up_by_a_new_plan_each_time(migrated_url: str) -> None:
+    """Arrays of less than ten, whose lengths PostgreSQL saw, cost less than it expects of arrays in general."""
+    values = [[uuid.uuid4()], [uuid.uuid4()], [0], [0]]
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
+        connection.execute(b"PREPARE lookup AS " + Statement(queries("sync")["sessions_of_devices"]).text)
+        given = sql.SQL(", ").join([sql.Literal(value) for value in values])
+        for _ in range(8):
+            connection.execute(sql.SQL("EXECUTE lookup({})").format(given))
+        plans = connection.execute("SELECT custom_plans FROM pg_prepared_statements WHERE name = 'lookup'").fetchone()
+        connection.execute("DEALLOCATE lookup")
+    assert plans == (5,)
+
+
 def test_a_page_may_have_as_many_rows_as_its_statement_says() -> None:
     assert f"LIMIT {engine.PAGE_ROWS}\n" in queries("sync")["page_of_pull"]
 
