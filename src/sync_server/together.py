@@ -43,6 +43,8 @@ class Together(Generic[Q, A]):
             task = asyncio.get_running_loop().create_task(self._answer(asked))
             self._under_way.add(task)
             task.add_done_callback(self._end)
+        if self._waiting:
+            self._next = asyncio.get_running_loop().call_later(_PATIENCE, self._begin)
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)

@@ -142,6 +142,19 @@ class TestTogether:
             assert await together.ask(4) == 4
         hung.cancel()
 
+    async def test_nor_those_beyond_what_fits_beside_it(self) -> None:
+        async def ask(numbers: Sequence[int]) -> Sequence[int]:
+            if 0 in numbers:
+                await asyncio.sleep(60)
+            return numbers
+
+        together = Together(ask)
+        asked = [asyncio.create_task(together.ask(number)) for number in range(150)]
+        async with asyncio.timeout(5):
+            assert await asked[149] == 149
+        for task in asked:
+            task.cancel()
+
     async def test_who_goes_away_takes_no_answer_along(self) -> None:
         async def ask(numbers: Sequence[int]) -> Sequence[int]:
             await asyncio.sleep(0.005)
