@@ -125,7 +125,7 @@ class Reports:
         self._pause = pause
         self.waiting: dict[str, _OfRealm] = {}
         """What the next report tells, by realm."""
-        self.settle: Callable[[], object] = dict
+        self.settle: Callable[[], object] = lambda: None
         """Adds the calls that have ended and are not added yet."""
 
     def add(self, call: Call, route: str | None, named: Mapping[str, Any] = _NOTHING, at: float | None = None) -> None:

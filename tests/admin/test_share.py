@@ -52,8 +52,7 @@ def test_a_phone_syncs_and_an_admin_acts_beside_many_questions(process: Process)
         phone.push([change("I", "1", 1, {"n": 1})])
         with connection.transaction():
             connection.execute("LOCK TABLE sync.kept_aside IN ACCESS EXCLUSIVE MODE")
-            ask = lambda _: curious.call("GET", "/realms/main/kept-aside")  # noqa: E731
-            asked = [pool.submit(ask, number) for number in range(QUESTIONS)]
+            asked = [pool.submit(curious.call, "GET", "/realms/main/kept-aside") for _ in range(QUESTIONS)]
             waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'sync.kept_aside'::regclass"
             begun = time.monotonic()
             while not connection.execute(waiting).fetchall() and time.monotonic() - begun < 30:

@@ -11,6 +11,8 @@ from sync_server.realms import Realm
 
 
 class Standing(NamedTuple):
+    """Of a device whose token is good. `number`: which of those that were asked for, from 1 on."""
+
     number: int
     refresh_id: str | None
     refresh_previous: str | None

@@ -168,11 +168,12 @@ async def _begin(tx: Tx, device: Device, client: _PullClient, pull: Pull, to: in
     knows_more = _knows_more(client, pull, to)
     begun = {"from_": from_, "to": to, "digest": pull.digest, "acknowledged": 0 if knows_more else from_}
     await tx.execute("begin_sync", {**device.parameters, **begun})
-    if client.first_stamp is not None or knows_more:
-        after = 0 if knows_more else max(from_, client.first_stamp or 0)
-        if after < client.pruned:
-            pruned = {"space_id": client.space_id, "after": after, "pruned": client.pruned}
-            await tx.execute("bring_back_tombstones", pruned)
+    if client.first_stamp is None and not knows_more:
+        return  # it has no rows that could have been deleted
+    after = 0 if knows_more else max(from_, client.first_stamp or 0)
+    if after < client.pruned:
+        pruned = {"space_id": client.space_id, "after": after, "pruned": client.pruned}
+        await tx.execute("bring_back_tombstones", pruned)
 
 
 def _is_new_attempt(device: Device, client: _PullClient) -> bool:
