@@ -114,7 +114,7 @@ class _Round:
         """Try them in so many threads. `end` hears of each realm that is done."""
         # daemons: whoever ends the process need not wait for a database that does not answer
         self._threads = [threading.Thread(target=self._work, args=(end,), daemon=True) for _ in range(threads)]
-        with signals.blocked():
+        with signals.waiting():
             for thread in self._threads:
                 thread.start()
 

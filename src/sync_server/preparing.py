@@ -61,13 +61,8 @@ def databases(config: Config, *, share: bool = False) -> Iterator[tuple[Embedded
 def background(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
     """Run `work` in a thread until the block ends; it gets an event that says so."""
     stop = threading.Event()
-
-    def run() -> None:
-        signals.unblock()  # processes that it starts must not inherit that
-        work(stop)
-
-    thread = threading.Thread(target=run, name=name, daemon=True)
-    with signals.blocked():
+    thread = threading.Thread(target=work, args=(stop,), name=name, daemon=True)
+    with signals.waiting():
         thread.start()
     try:
         yield

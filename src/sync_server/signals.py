@@ -83,17 +83,23 @@ def held_off() -> Iterator[None]:
 
 
 @contextmanager
-def blocked() -> Iterator[None]:
-    """Let signals wait in the block: Ended, raised in the middle of it, would leave a lock of the library's half taken."""
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
+def waiting() -> Iterator[None]:
+    """Let signals wait in the block: Ended, raised in the middle of it, would leave a lock of the library's half taken.
+
+    A mask of this thread (pthread_sigmask) would not do: the system then gives the signal to another thread, and Python
+    calls its handler in the main thread all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers are never called in this thread
+        return
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in ALL}
     try:
+        for number in ALL:
+            _set(number, lambda number, _: came.append(number))
         yield
     finally:
-        unblock()
-
-
-def unblock() -> None:
-    """For a thread that was started with signals blocked."""
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
