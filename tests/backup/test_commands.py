@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -42,6 +43,24 @@ def test_a_realm_is_moved_by_its_file(operator: Operator, postgres: Postgres, da
     assert "is there already" in operator.run("backup", "--realm", "todos", "todos.backup").complaint
     assert operator.run("backup", "take", "--realm", "todos", "--replace", "todos.backup").code == 0
     assert sorted(path.name for path in operator.directory.iterdir()) == ["config.json", "todos.backup"]
+
+
+def test_a_realm_that_is_served_no_more_is_backed_up_with_the_configuration_as_it_was(
+    operator: Operator, postgres: Postgres, database_url: str
+) -> None:
+    """docs/backup.md, moving: no device may write once the backup is taken, so the realm is taken out before."""
+    fill(database_url)
+    moved, other = (postgres.create_migrated(f"backup_away_{name}") for name in ("moved", "other"))
+    path = operator.write(config_with({"todos": database_url, "other": other}))
+    shutil.copy(path, path.with_name("moving.json"))
+    assert operator.run("realm", "drop", "todos", "--keep-data").code == 0
+    assert "no realm todos" in operator.run("backup", "--realm", "todos", "todos.backup").complaint
+    assert operator.run("backup", "--config", "moving.json", "--realm", "todos", "todos.backup").code == 0
+    operator.write(config_with({"todos": moved}))
+    assert operator.run("restore", "--realm", "todos", "todos.backup").code == 0
+    assert content(moved)["rows"] == content(database_url)["rows"]
+    assert operator.run("realm", "drop", "--config", "moving.json", "todos", "--yes").code == 0
+    assert content(moved)["rows"]
 
 
 def test_a_restore_says_that_less_history_will_be_kept(
