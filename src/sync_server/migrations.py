@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, LiteralString, NamedTuple
 
 import psycopg
+import structlog
 from psycopg import errors as pg
 from psycopg import sql
 
 from sync_server import connections, diagnosis, steps
 from sync_server.database import on_cockroachdb, sql_directory, with_schema
 
+log = structlog.get_logger()
 Connection = psycopg.Connection[tuple[Any, ...]]
 _ATTEMPTS = 30
 _ANSWER = 10.0
@@ -42,6 +44,13 @@ CREATE TABLE IF NOT EXISTS {schema}.migrations (
 _LOCK = "INSERT INTO {schema}.migrations (version, name, digest) VALUES (0, 'lock', '') ON CONFLICT DO NOTHING"
 # A migration, and the wait for another process's, may take longer than the role's other statements.
 PATIENCE = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
+# But while it waits for a table that somebody uses, a backup for example, everybody who comes later waits behind it.
+_HASTE = "SET LOCAL lock_timeout = '1s'"
+_UNTIL_NEXT = (2.0, 5.0)
+"""Seconds between two tries to get hold of the tables, in which whoever had to wait gets on."""
+_IN_USE = (
+    "a backup or another long transaction uses a table that is to be changed: it is tried again until that has ended"
+)
 _PATIENCE_OF_CONNECTION = "SET statement_timeout = 0"
 
 
@@ -116,25 +125,36 @@ def migrate(url: str, schema: str = "sync", migrations: list[Migration] | None =
     All of it is one transaction that first locks a row, so of several processes one applies and the others find it done,
     and a killed one leaves nothing behind, without session locks. On CockroachDB each statement is a transaction of its own,
     under the same lock, and the next run goes on where a killed one ended (steps.py).
+    A table that somebody uses for longer than a second, as a backup does, is tried again until it is free: devices would
+    wait behind whoever waits for it.
     Raises MigrationError, or psycopg.OperationalError when the database cannot be reached.
     """
     wanted = migrations if migrations is not None else available()
-    for attempt in range(_ATTEMPTS):
+    conflicts = 0
+    while True:
         with connect(url) as connection:
             try:
-                with answering(connection):
-                    if not _missing(connection, schema, wanted):
-                        return []  # no right to create anything is needed where nothing is missing
-                if on_cockroachdb(connection):
-                    return _apply_in_steps(url, connection, schema, wanted)
-                return _apply(connection, schema, wanted)
+                return _try(url, connection, schema, wanted)
             except pg.ConnectionTimeout:
                 raise
+            except pg.LockNotAvailable:
+                pause = random.uniform(*_UNTIL_NEXT)  # noqa: S311
+                log.warning("migration_waits", hint=_IN_USE, schema=schema, next_try_in_seconds=round(pause))
             except psycopg.Error as exc:
-                if not isinstance(exc, _RACES) or attempt == _ATTEMPTS - 1:
+                conflicts += 1
+                if not isinstance(exc, _RACES) or conflicts == _ATTEMPTS:
                     raise MigrationError(diagnosis.explain(exc)) from exc
-        time.sleep(random.uniform(0.02, 0.2))  # noqa: S311 - another process is at it
-    raise AssertionError
+                pause = random.uniform(0.02, 0.2)  # noqa: S311 - another process is at it
+        time.sleep(pause)
+
+
+def _try(url: str, connection: Connection, schema: str, wanted: list[Migration]) -> list[str]:
+    with answering(connection):
+        if not _missing(connection, schema, wanted):
+            return []  # no right to create anything is needed where nothing is missing
+    if on_cockroachdb(connection):
+        return _apply_in_steps(url, connection, schema, wanted)
+    return _apply(connection, schema, wanted)
 
 
 def pending(connection: Connection, schema: str) -> list[str]:
@@ -166,6 +186,7 @@ def _apply(connection: Connection, schema: str, wanted: list[Migration]) -> list
     with connection.transaction():
         _lock(connection, schema)
         missing = _missing(connection, schema, wanted)
+        connection.execute(_HASTE)
         for migration in missing:
             _run(connection, schema, migration)
     return [migration.name for migration in missing]
@@ -209,11 +230,11 @@ def _keep_books(connection: Connection, schema: str) -> None:
 
 @contextmanager
 def _named(migration: Migration) -> Iterator[None]:
-    """What goes wrong in the block, but for races, tells the migration's name."""
+    """What goes wrong in the block, but for what is tried again, tells the migration's name."""
     try:
         yield
     except psycopg.Error as exc:
-        if isinstance(exc, _RACES):
+        if isinstance(exc, (*_RACES, pg.LockNotAvailable)):
             raise
         raise MigrationError(f"{migration.name}: {diagnosis.explain(exc)}") from exc
 

@@ -162,6 +162,22 @@ def test_others_wait_for_a_slow_one_whatever_the_timeouts_of_their_role(empty_ur
     assert seen == {0, 1}, "several applied it at the same time"
 
 
+def test_nobody_waits_behind_it_for_a_table_that_is_in_use(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "_UNTIL_NEXT", (0.2, 0.3))
+    migrations.migrate(empty_url, migrations=SLOW[:1])
+    wanted = [SLOW[0], Migration(2, "0002_more", "ALTER TABLE sync.first ADD COLUMN more text")]
+    waiting = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with ThreadPoolExecutor() as pool, psycopg.connect(empty_url) as backup:
+        backup.execute("SELECT 1 FROM sync.first")
+        applying = pool.submit(migrations.migrate, empty_url, migrations=wanted)
+        wait_for(lambda: count(empty_url, f"SELECT count(*) {waiting}") == 1)
+        with psycopg.connect(empty_url, options="-c statement_timeout=10s") as device:
+            device.execute("SELECT 1 FROM sync.first")  # comes behind it, and waits no longer than it does
+        assert not applying.done()
+        backup.rollback()
+        assert applying.result(30) == ["0002_more"]
+
+
 def test_a_failing_migration_says_so_and_leaves_nothing(empty_url: str) -> None:
     failing = [SLOW[0], Migration(2, "0002_wrong", "CREATE TABLE sync.second (id integer); SELECT 1/0")]
     with pytest.raises(MigrationError, match="0002_wrong: division by zero"):
