@@ -35,6 +35,8 @@ def test_a_page_of_a_named_origin_may_call_with_cookies(client: TestClient[Any],
     if allowed:
         assert answer.headers["Access-Control-Allow-Credentials"] == "true"
         assert "Origin" in answer.headers["Vary"]
+        readable = {name.strip() for name in answer.headers["Access-Control-Expose-Headers"].split(",")}
+        assert readable >= {"ETag", "Retry-After", "X-Request-ID", "Idempotency-Replayed", "Content-Disposition"}
 
 
 @pytest.mark.parametrize(("origin", "allowed"), [(CONSOLE, True), (OTHER, False)])

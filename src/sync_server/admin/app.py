@@ -94,6 +94,10 @@ def _create(
     )
 
 
+_TOLD = ["Content-Disposition", "ETag", "Idempotency-Replayed", "Location", "Retry-After", "X-Request-ID"]
+"""Headers of answers that pages of other origins may read."""
+
+
 def _cors(origins: tuple[str, ...]) -> CORSConfig | None:
     if not origins:
         return None
@@ -101,7 +105,7 @@ def _cors(origins: tuple[str, ...]) -> CORSConfig | None:
         allow_origins=list(origins),
         allow_methods=["GET", "POST", "PATCH", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "If-Match", "Idempotency-Key", "X-CSRF-Token", "X-Request-ID"],
-        expose_headers=["ETag", "Location", "Retry-After", "X-Request-ID"],
+        expose_headers=_TOLD,
         allow_credentials=True,
         max_age=600,
     )
