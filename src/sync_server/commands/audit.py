@@ -93,8 +93,10 @@ def export(path: Path, realm: str, form: Format, **filters: Any) -> None:
     """Print lines with all values, the latest first; a push as one line per row that it changed."""
 
     async def run(found: Realm) -> None:
-        async for piece in exporting.export(found, Wanted(**filters), form):
-            sys.stdout.buffer.write(piece)
+        with amount(f"Realm {realm}", "KiB", beside=sys.stdout) as written:
+            async for piece in exporting.export(found, Wanted(**filters), form):
+                sys.stdout.buffer.write(piece)
+                written.advance(len(piece) / 1024)
         sys.stdout.flush()
 
     _run(path, realm, run)

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -42,8 +42,9 @@ class Bar:
 class Amount:
     """Where nobody knows how much there is."""
 
-    def __init__(self, label: str, unit: str) -> None:
+    def __init__(self, label: str, unit: str, *, wanted: bool) -> None:
         self._label, self._unit = label, unit
+        self._wanted = wanted
         self._done = 0.0
         self._next = time.monotonic() + _PATIENCE
         self.shown = False
@@ -51,14 +52,16 @@ class Amount:
     def advance(self, number: float) -> None:
         """So much more is done."""
         self._done += number
-        if sys.stderr.isatty() and time.monotonic() >= self._next:
+        if self._wanted and time.monotonic() >= self._next:
             click.echo(f"\r{self._label}: {self._done:,.0f} {self._unit}", err=True, nl=False)
             self.shown, self._next = True, time.monotonic() + _OFTEN
 
 
 @contextmanager
-def amount(label: str, unit: str) -> Iterator[Amount]:
-    found = Amount(label, unit)
+def amount(label: str, unit: str, beside: TextIO | None = None) -> Iterator[Amount]:
+    """`beside`: where the command writes meanwhile; nothing is shown in between where that is a terminal, too."""
+    alone = beside is None or not beside.isatty()
+    found = Amount(label, unit, wanted=alone and sys.stderr.isatty())
     try:
         yield found
     finally:

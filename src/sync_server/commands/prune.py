@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 from pathlib import Path
 from uuid import UUID
@@ -14,6 +15,7 @@ from sync_server import config as configuration
 from sync_server import preparing
 from sync_server.commands import tables
 from sync_server.commands.options import CONFIG, realms_named
+from sync_server.commands.progress import amount
 from sync_server.config import ConfigError
 from sync_server.retention import command as operating
 
@@ -32,9 +34,10 @@ def prune(path: Path, realm: str | None, *, dry_run: bool) -> None:
     """
     config = configuration.load(path)
     names = realms_named(config, path, realm)
+    watch = functools.partial(amount, unit="found" if dry_run else "removed")
 
     async def run(urls: dict[str, str]) -> None:
-        async for line in operating.prune(config, urls, names, dry_run=dry_run):
+        async for line in operating.prune(config, urls, names, watch, dry_run=dry_run):
             click.echo(msgspec.json.encode(line).decode())
 
     with preparing.databases(config, share=True) as (_, urls):

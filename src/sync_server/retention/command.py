@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 from uuid import UUID
 
 from sync_server.config import Config
@@ -14,16 +15,29 @@ from sync_server.retention import pruning
 from sync_server.sync import aside
 
 
+class Heard(Protocol):
+    """Hears how far it is."""
+
+    def advance(self, number: float, /) -> object: ...
+
+
+Watch = Callable[[str], AbstractContextManager[Heard]]
+
+
 async def prune(
-    config: Config, urls: dict[str, str], names: list[str], *, dry_run: bool
+    config: Config, urls: dict[str, str], names: list[str], watch: Watch, *, dry_run: bool
 ) -> AsyncIterator[dict[str, Any]]:
-    """Prune these realms, and the outbox; a line for each. Raises Unavailable."""
+    """Prune these realms, and the outbox; a line for each. `watch` gives who hears of a realm. Raises Unavailable."""
     word = "would_remove" if dry_run else "removed"
     async with opened(config, urls) as realms:
         for name in names:
             realm: Realm = realms.get(name)
             ages = pruning.ages(realm.settings.retention)
-            found = await (pruning.count(realm, ages) if dry_run else pruning.prune(realm, ages, math.inf))
+            with watch(f"Realm {name}") as heard:
+                if dry_run:
+                    found = await pruning.count(realm, ages, heard.advance)
+                else:
+                    found = await pruning.prune(realm, ages, math.inf, heard.advance)
             yield {"realm": name, word: dict(sorted((+found).items()))}
     mails = outbox.clear(config.data_dir / "outbox", config.email.outbox_days, dry_run=dry_run)
     yield {"outbox": str(config.data_dir / "outbox"), word: {"mails": mails} if mails else {}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
@@ -49,6 +49,13 @@ _REST = 3.0
 _SHORTEST_REST, _LONGEST_REST = 0.02, 5.0
 
 
+Tell = Callable[[int], object]
+
+
+def _nobody(_number: int) -> None:
+    """Nobody wants to hear of it."""
+
+
 class _Space(NamedTuple):
     space_id: UUID
     tombstones: int
@@ -71,6 +78,18 @@ class _Elsewhere(NamedTuple):
     idempotency_keys: int
 
 
+class _Told(Counter[str]):
+    """How much was removed, of what; somebody is told of it as it goes on."""
+
+    def __init__(self, tell: Tell) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def add(self, kind: str, number: int) -> None:
+        self[kind] += number
+        self._tell(number)
+
+
 Ages = Mapping[str, int | None]
 """By what is pruned: the age in ms from which on it goes; None: never."""
 
@@ -88,22 +107,27 @@ def ages(retention: Retention) -> Ages:
     return {**{name: None if value is None else value * _DAY for name, value in days.items()}, **_EXPIRED}
 
 
-async def count(realm: Realm, of_age: Ages) -> Counter[str]:
-    """How much could be pruned now. Changes nothing."""
+async def count(realm: Realm, of_age: Ages, tell: Tell = _nobody) -> Counter[str]:
+    """How much could be pruned now; `tell` hears of it by and by. Changes nothing."""
     found: Counter[str] = Counter()
     async for page in _pages(realm, of_age, _ALL):
         for space in page:
             found.update({kind: getattr(space, kind) for kind in _IN_SPACES})
+        tell(sum(sum(space[1:]) for space in page))
     elsewhere = await _elsewhere(realm, of_age)
     found.update(elsewhere._asdict())
     found["audit"] = await realm.read(lambda tx: audit.count(tx, of_age.get("audit")))
     return found
 
 
-async def prune(realm: Realm, of_age: Ages, deadline: float) -> Counter[str]:
-    """Remove what may go, until all is gone or the monotonic clock says `deadline`; how much was removed."""
-    removed: Counter[str] = Counter()
+async def prune(realm: Realm, of_age: Ages, deadline: float, tell: Tell = _nobody) -> Counter[str]:
+    """Remove what may go, until all is gone or the monotonic clock says `deadline`; how much was removed.
+
+    `tell` hears of it by and by.
+    """
+    removed = _Told(tell)
     async for page in _pages(realm, of_age, 1):
+        tell(0)
         for space in page:
             for kind in _IN_SPACES:
                 if getattr(space, kind):
@@ -118,20 +142,20 @@ async def prune(realm: Realm, of_age: Ages, deadline: float) -> Counter[str]:
     return removed
 
 
-async def _prune_audit(realm: Realm, age: int | None, deadline: float, removed: Counter[str]) -> None:
+async def _prune_audit(realm: Realm, age: int | None, deadline: float, removed: _Told) -> None:
     while time.monotonic() < deadline:
         gone = 0
         for chain in await realm.read(lambda tx: audit.chains(tx, age, PORTION)):
             begun = time.monotonic()
             gone += await realm.transact(lambda tx, chain=chain: audit.prune(tx, chain, age, PORTION))  # type: ignore[misc]
             await _rest(begun)
-        removed["audit"] += gone
+        removed.add("audit", gone)
         if not gone:
             return
 
 
 async def _prune(
-    realm: Realm, kind: str, age: int | None, deadline: float, removed: Counter[str], space_id: UUID | None = None
+    realm: Realm, kind: str, age: int | None, deadline: float, removed: _Told, space_id: UUID | None = None
 ) -> None:
     parameters = {"age": age, "most": 10 if kind == "uploads" else PORTION, "space_id": space_id}
     taken = 0
@@ -146,7 +170,7 @@ async def _prune(
             taken += 1
             continue
         taken = 0
-        removed[kind] += gone
+        removed.add(kind, gone)
         if gone < parameters["most"]:
             return
 
