@@ -11,9 +11,18 @@ FROM sync.users
 WHERE id = %(user_id)s AND active AND password_hash = %(password_hash)s
 ON CONFLICT (id) DO NOTHING;
 
--- name: drop_ended_admin_sessions
+-- name: make_room_for_admin_session
+-- Those that have ended go, and where there are too many those that have not been used for longest.
 DELETE FROM sync.admin_sessions
-WHERE user_id = %(user_id)s AND expires <= (extract(epoch FROM now()) * 1000)::bigint;
+WHERE user_id = %(user_id)s AND (
+    expires <= (extract(epoch FROM now()) * 1000)::bigint
+    OR id IN (
+        SELECT id FROM sync.admin_sessions
+        WHERE user_id = %(user_id)s
+        ORDER BY expires DESC, id
+        OFFSET %(most)s - 1
+    )
+);
 
 -- name: admin_of_session
 -- What every call asks first, so a revocation counts from the next one on.

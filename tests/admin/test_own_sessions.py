@@ -9,6 +9,7 @@ from uuid import uuid4
 import httpx
 
 from admin.people import PASSWORD, NewPerson, Person, data, refused
+from sync_server.admin.sessions import MOST
 
 
 def again(person: Person, program: str) -> Person:
@@ -68,6 +69,22 @@ def test_what_has_ended_is_not_shown(new_person: NewPerson) -> None:
     ann.connection.execute(end.format("expires = 1").encode(), [ann.id, "old"])
     ann.connection.execute(end.format("token_epoch = token_epoch - 1").encode(), [ann.id, "void"])
     assert [each["present"] for each in sessions(ann)] == [True]
+
+
+def test_of_too_many_those_go_that_were_not_used_for_longest(new_person: NewPerson) -> None:
+    """A program that signs in for every call must neither fill the table nor sign out who is at work."""
+    ann, ben = new_person(), new_person()
+    many = """
+        INSERT INTO sync.admin_sessions (id, user_id, token_epoch, refresh_id, expires, user_agent)
+        SELECT gen_random_uuid(), user_id, token_epoch, '', expires - 60000 * number, 'hourly'
+        FROM sync.admin_sessions, generate_series(1, %s) AS number WHERE user_id = %s
+    """
+    ann.connection.execute(many, [MOST + 5, ann.id])
+    program = again(ann, "hourly")
+    count = "SELECT count(*) AS sessions FROM sync.admin_sessions WHERE user_id = %s"
+    assert ann.connection.execute(count, [ann.id]).fetchall() == [{"sessions": MOST}]
+    for person in (ann, program, ben):
+        assert person.get("/auth/me")["id"] == person.id
 
 
 def test_they_come_in_pages(new_person: NewPerson) -> None:

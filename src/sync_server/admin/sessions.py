@@ -24,6 +24,8 @@ from sync_server.realms import Realm
 from sync_server.server import Server
 
 _LIFETIME = {"lifetime": REFRESH_SECONDS * 1000}
+MOST = 1000
+"""Sessions of one account at a time: far more than anybody has, but for a program that signs in for every call."""
 _GRACE = 60_000
 """Milliseconds after a rotation in which the refresh token before is still taken: its answer may have been lost."""
 
@@ -125,8 +127,8 @@ async def _passes_second(tx: Tx, keys: Keys, user_id: UUID, limits: Limits, code
 
 async def _begin(tx: Tx, session: Session, password_hash: str, origin: Origin, acting: Acting) -> bool:
     """Whether there is a session now: when the account has just changed, there is none."""
-    parameters = {**session.parameters, **_LIFETIME, **origin._asdict(), "password_hash": password_hash}
-    await tx.execute("drop_ended_admin_sessions", parameters)
+    parameters = {**session.parameters, **_LIFETIME, **origin._asdict(), "password_hash": password_hash, "most": MOST}
+    await tx.execute("make_room_for_admin_session", parameters)
     if not await tx.execute("begin_admin_session", parameters):
         return False
     await audit.record(tx, acting, action="session.begin", entity="user", entity_id=session.user_id)
