@@ -46,7 +46,7 @@ def test_on_a_terminal_it_is_a_table(configured: Configured, database_url: str) 
     leader, follower = os.openpty()
     program = [sys.executable, "-m", "sync_server", "realm", "list", "--config", str(command.path)]
     try:
-        subprocess.run(program, stdout=follower, env={**os.environ, "COLUMNS": "120", "TERM": "xterm"}, check=True)
+        subprocess.run(program, stdout=follower, env={**os.environ, "COLUMNS": "300", "TERM": "xterm"}, check=True)
         said = os.read(leader, 10_000).decode()
     finally:
         os.close(leader)
