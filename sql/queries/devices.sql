@@ -15,8 +15,13 @@ WITH page AS (
 )
 SELECT p.id, p.user_id, p.email, p.active, p.details, p.created_at, p.last_sync, p.refresh_id IS NOT NULL AS signed_in,
     p.sync_started,
-    coalesce(p.sync_started < (extract(epoch FROM now()) * 1000)::bigint - 120000, false) AS abandoned, d.seen, d.pulled_at, d.pulled, d.synced_at, d.pushed, d.took, d.error_at, d.error,
-    d.error_call,
+    coalesce(p.sync_started < (extract(epoch FROM now()) * 1000)::bigint - 120000, false) AS abandoned,
+    coalesce(
+        greatest(d.seen, d.pulled_at, d.synced_at, d.error_at, p.last_sync)
+            < (extract(epoch FROM now()) * 1000)::bigint - 604800000,
+        false
+    ) AS silent,
+    d.seen, d.pulled_at, d.pulled, d.synced_at, d.pushed, d.took, d.error_at, d.error, d.error_call,
     (SELECT count(*) FROM sync.uploads up WHERE up.client_id = p.id) AS uploads,
     (SELECT count(*) FROM sync.kept_aside k WHERE k.client_id = p.id AND k.user_id = p.user_id AND k.settled IS NULL)
         AS kept_aside,

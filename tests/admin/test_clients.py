@@ -71,6 +71,11 @@ def test_which_devices_have_not_synced_for_ten_days_and_why(technician: Person, 
     assert found[forgotten.client_id]["last_error"]["call"] == "login"
     assert found[forgotten.client_id]["last_error"]["at"] > since
     assert found[silent.client_id]["last_seen"] > since, "the test put back the sync, not what was seen"
+    ann.connection.execute(
+        "UPDATE sync.device_status SET seen = seen - 11 * 86400000, pulled_at = 0, synced_at = 0 WHERE client_id = %s",
+        [silent.client_id],
+    )
+    assert technician.get(clients(technician, silent))["trouble"] == "silent"
     [of_bob] = technician.get(clients(technician), user=user_id(bob), not_synced_since=since)
     assert of_bob["trouble"] == "user_locked"
 

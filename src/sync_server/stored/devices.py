@@ -37,7 +37,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 class Device(NamedTuple):
     """A client. Times are ms since the epoch; `behind` is counted up to MOST_BEHIND, `took` in ms; `abandoned`: its sync
-    under way began more than two minutes ago.
+    under way began more than two minutes ago; `silent`: nothing was heard of it for a week.
     """
 
     id: UUID
@@ -50,6 +50,7 @@ class Device(NamedTuple):
     signed_in: bool
     sync_started: int | None
     abandoned: bool
+    silent: bool
     seen: int | None
     pulled_at: int | None
     pulled: int | None
@@ -65,7 +66,7 @@ class Device(NamedTuple):
 
     @property
     def trouble(self) -> str | None:
-        """Why it does not sync, as far as the server knows: None where nothing is wrong, or nothing was heard of it."""
+        """Why it does not sync, as far as the server knows: None where nothing is wrong."""
         if not self.active:
             return "user_locked"
         if self.error is not None and (self.error_at or 0) > (self.last_sync or 0):
@@ -77,7 +78,7 @@ class Device(NamedTuple):
         synced = max(self.last_sync or 0, self.synced_at or 0)
         if self.abandoned or ((self.pulled_at or 0) > synced and self.sync_started is None):
             return "unfinished"
-        return None
+        return "silent" if self.silent else None
 
 
 Place = tuple[int, UUID]

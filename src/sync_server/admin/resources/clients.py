@@ -66,8 +66,9 @@ class Client(msgspec.Struct):
     """Changes of it that could not be stored, and that nobody has looked at."""
     last_error: LastError | None
     trouble: str | None
-    """Why it does not sync, as far as the server knows: `user_locked`, `never_synced`, `signed_out`, `unfinished`, or the
-    code of an error since its latest sync. Null: nothing is wrong, or nothing has been heard of it (see `last_seen`).
+    """Why it does not sync, as far as the server knows: `user_locked`, `never_synced`, `signed_out`, `unfinished`,
+    `silent` (nothing was heard of it for a week), or the code of an error since its latest sync. Null: nothing
+    is known to be wrong.
     """
 
 
