@@ -49,6 +49,17 @@ def test_changes_of_rows_are_exported_with_old_and_new_values(audited: Process, 
     assert update["at"].endswith("Z")
 
 
+def test_who_did_it_is_an_id_or_an_address(audited: Process, user: User) -> None:
+    by_id, by_address = (
+        run(audited, "export", "--realm", "full", "--user", who) for who in (str(user.space_id), user.email.upper())
+    )
+    assert by_id.stdout == by_address.stdout
+    assert by_id.stdout
+    nobody = run(audited, "list", "--realm", "full", "--user", "nobody@example.com")
+    assert (nobody.returncode, nobody.stdout) == (1, "")
+    assert nobody.stderr == "sync-server: There is no such user in this realm\n"
+
+
 def test_a_spreadsheet_finds_no_formula(audited: Process, databases: dict[str, Database]) -> None:
     name = uuid4()
     actions = ("=1+1", "+1", "-1", "@SUM(1)", "\t=1")

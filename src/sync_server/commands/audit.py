@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ import msgspec
 
 from sync_server import config as configuration
 from sync_server import preparing
+from sync_server.accounts import management
 from sync_server.audit import exporting, heads, listing, verifying
 from sync_server.audit.chain import ADMINS
 from sync_server.audit.exporting import Format
 from sync_server.audit.listing import Wanted
 from sync_server.audit.verifying import End, Verified
+from sync_server.commands import realms
 from sync_server.commands.options import CONFIG, counted, one_line, realms_named
 from sync_server.commands.progress import amount
 from sync_server.realms import Realm, opened
@@ -47,8 +49,8 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--realm", required=True, help="The realm."),
         click.option("--since", type=_Time(), default="1970-01-01", help="From this date or time on (UTC)."),
         click.option("--until", type=_Time(), default="9999-01-01", help="Before this date or time (UTC)."),
-        click.option("--user", "user_id", type=click.UUID, help="Who did it: the id of a user."),
-        click.option("--entity", help="Of what kind: user, space (pushes of devices) …"),
+        click.option("--user", help="Who did it: the address or the id of a user."),
+        click.option("--entity", help="Of what kind: user, space (pushes of devices, rows brought back) …"),
         click.option("--entity-id", help="Which one."),
         click.option("--action", help="What was done, such as user.update or rows.push."),
     )
@@ -69,13 +71,25 @@ def show(path: Path, realm: str, limit: int, **filters: Any) -> None:
     """Show the latest lines."""
 
     async def run(found: Realm) -> None:
-        for entry in await found.read(lambda tx: listing.page(tx, Wanted(**filters), None, limit)):
+        wanted = await _wanted(found, **filters)
+        for entry in await found.read(lambda tx: listing.page(tx, wanted, None, limit)):
             at = datetime.fromtimestamp(entry.at / 1000, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
             who = entry.email or entry.user_id or entry.via
             what = counted(entry.changes, "row") if entry.changes is not None else _said(entry.content)
             click.echo(one_line(f"{at}  {who}  {entry.action} {entry.entity_id}  {what}".rstrip()))
 
-    _run(path, realm, run)
+    realms.within(path, realm, lambda _, found: run(found))
+
+
+async def _wanted(realm: Realm, user: str | None, **filters: Any) -> Wanted:
+    """Raises UserNotFound where nobody has the address (an id may be of somebody who is gone)."""
+    if user is None:
+        return Wanted(user_id=None, **filters)
+    try:
+        return Wanted(user_id=UUID(user), **filters)
+    except ValueError:
+        found = await realm.read(lambda tx: management.find(tx, user))
+        return Wanted(user_id=found.id, **filters)
 
 
 def _said(content: str | None) -> str:
@@ -93,13 +107,14 @@ def export(path: Path, realm: str, form: Format, **filters: Any) -> None:
     """Print lines with all values, the latest first; a push as one line per row that it changed."""
 
     async def run(found: Realm) -> None:
+        wanted = await _wanted(found, **filters)
         with amount(f"Realm {realm}", "KiB", beside=sys.stdout) as written:
-            async for piece in exporting.export(found, Wanted(**filters), form):
+            async for piece in exporting.export(found, wanted, form):
                 sys.stdout.buffer.write(piece)
                 written.advance(len(piece) / 1024)
         sys.stdout.flush()
 
-    _run(path, realm, run)
+    realms.within(path, realm, lambda _, found: run(found))
 
 
 @audit.command()
@@ -122,9 +137,9 @@ def verify(path: Path, realm: str | None, save_heads: Path | None, earlier: Path
 
     async def run(urls: dict[str, str]) -> None:
         nonlocal wrong
-        async with opened(config, urls) as realms:
+        async with opened(config, urls) as served:
             for name in realms_named(config, path, realm):
-                chains = await _verified(realms.get(name), known.get(name))
+                chains = await _verified(served.get(name), known.get(name))
                 wrong += _report(name, chains)
                 ends.extend(heads.Head(name, one.chain, one.number, one.hash) for one in chains if one.number)
 
@@ -167,15 +182,3 @@ def _report(realm: str, chains: list[Verified]) -> int:
         if total[name]:
             click.echo(f"  {total[name]} {said}")
     return len(findings)
-
-
-def _run(path: Path, realm: str, work: Callable[[Realm], Awaitable[None]]) -> None:
-    config = configuration.load(path)
-    [name] = realms_named(config, path, realm)
-
-    async def run(urls: dict[str, str]) -> None:
-        async with opened(config, urls) as realms:
-            await work(realms.get(name))
-
-    with preparing.databases(config, share=True) as (_, urls):
-        asyncio.run(run(urls))
