@@ -93,6 +93,17 @@ def test_a_session_in_cookies_is_renewed_and_ended(browser: Browser) -> None:
     refused(browser.call("POST", "/auth/refresh", json={}), 401, "unauthenticated")
 
 
+def test_a_page_of_another_name_gets_the_header_of_its_session(browser: Browser) -> None:
+    """It cannot read the server's cookies; loaded anew after a while it has neither header nor access token."""
+    del browser.cookies["sync_access"]
+    browser.csrf = data(browser.call("GET", "/auth/csrf", csrf=None))["csrf_token"]
+    assert data(browser.call("POST", "/auth/refresh", json={}))["csrf_token"] == browser.csrf
+    assert data(browser.call("GET", "/auth/me"))["name"] == "Ann"
+    for value in ("", "x", browser.cookies["sync_access"]):
+        browser.cookies["sync_refresh"] = value
+        refused(browser.call("GET", "/auth/csrf", csrf=None), 401, "unauthenticated")
+
+
 def test_a_bearer_token_needs_no_header_and_comes_first(browser: Browser, new_person: NewPerson) -> None:
     ann = new_person()
     bearer = {"Authorization": f"Bearer {ann.token}"}

@@ -41,6 +41,8 @@ def test_others_see_their_own_realm(new_person: NewPerson, user: User) -> None:
     assert found["counts"]["users"] >= before["users"] + 1
     assert found["counts"]["clients"] >= before["clients"] + 1
     assert found["counts"]["rows"] >= before["rows"] + 1
+    assert (found["limits"]["clients_per_user"], found["retention"]["deleted"]) == (100, 30)
+    assert found["retention"]["history"] is None
     assert found["size"] > 1_000_000
     assert found["health"]["answers"] is True
     assert 0 < found["health"]["ms"] < 2000

@@ -62,6 +62,12 @@ class Tokens(msgspec.Struct):
     token_type: str = "Bearer"  # noqa: S105 - no secret
 
 
+class Csrf(msgspec.Struct):
+    """What goes into `X-CSRF-Token`, as long as the session lasts."""
+
+    csrf_token: str
+
+
 class Me(msgspec.Struct):
     """Whose token it is. `role` is what they may do; an owner may do it in all realms, others in `realm`."""
 
@@ -124,6 +130,17 @@ async def refresh(
     return _answer(server, tokens, renewed, in_cookies=bool(in_cookie))
 
 
+@get("/auth/csrf", opt=anybody(Unauthenticated), tags=["auth"])
+async def csrf(
+    request: Request[Any, Any, Any], server: NamedDependency[Server], tokens: NamedDependency[AdminTokens]
+) -> Success[Csrf]:
+    """The `csrf_token` of the session that is in the cookies: for a page that was loaded anew, and cannot read the cookie
+    `sync_csrf` as it comes from another name. Good also for renewing a session whose access token has expired.
+    """
+    session = tokens.read("refresh", request.cookies.get(narrow.REFRESH, ""))
+    return Success(Csrf(cookies.csrf_token(server.keys, session.session_id)))
+
+
 @post("/auth/logout", status_code=200, opt=needs(Role.VIEWER), tags=["auth"])
 async def logout(
     realms: NamedDependency[Realms], admin: NamedDependency[Admin], acting: NamedDependency[Acting]
@@ -157,4 +174,4 @@ def _answer(server: Server, tokens: AdminTokens, session: Session, *, in_cookies
     return Response(Success(Tokens(None, None, csrf)), status_code=200, cookies=made)
 
 
-ROUTES = [login, refresh, logout, me]
+ROUTES = [login, refresh, csrf, logout, me]

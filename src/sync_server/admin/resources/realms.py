@@ -14,7 +14,9 @@ from sync_server.admin.envelope import Page, Success
 from sync_server.admin.pages import Paging
 from sync_server.admin.permissions import needs
 from sync_server.config import Config
+from sync_server.limits import Limits
 from sync_server.realms import Realm, Realms
+from sync_server.retention.settings import Retention
 from sync_server.server import Server
 
 
@@ -68,6 +70,10 @@ class RealmCounts(msgspec.Struct):
 
 
 class RealmDetails(RealmSummary):
+    limits: Limits
+    """As the configuration says, or by default."""
+    retention: Retention
+    """Days after which what may go goes; null: never."""
     health: Health
     size: int | None
     """Bytes of the whole database; null where it does not tell."""
@@ -95,7 +101,8 @@ async def get_realm(server: NamedDependency[Server], realm: NamedDependency[Real
     rows = found.rows._asdict() if found.rows else {}
     counted = {field: {**accounts, **rows}.get(field) for field in RealmCounts.__struct_fields__}
     health = Health(found.ms is not None, found.ms)
-    details: dict[str, Any] = {"health": health, "size": found.size, "counts": RealmCounts(**counted)}
+    settings = {"limits": realm.settings.limits, "retention": realm.settings.retention}
+    details: dict[str, Any] = {**settings, "health": health, "size": found.size, "counts": RealmCounts(**counted)}
     return Success(RealmDetails(**_summary(server.config, realm, served=True), **details))
 
 
