@@ -131,6 +131,19 @@ class Game:
         if player.backup is not None:
             player.device.restore(player.backup)
 
+    def come_back(self, number: int, *, with_cursor: bool) -> None:
+        """The device leaves and registers as another client. It begins anew, or goes on from where it was."""
+        household, player = self._tell("come back", number, with_cursor)
+        device, before = player.device, player.device.backup()
+        device.transport = direct
+        device.unregister()
+        assert before.client_id is not None
+        household.twin.space.clients.pop(before.client_id, None)
+        device.register(household.user.email, household.user.password, new=False)
+        if with_cursor:
+            device.state.cursor, device.state.log = before.cursor, before.log
+        player.backup = None  # nobody knows its client any more
+
     def two_minutes_pass(self, number: int) -> None:
         household, player = self._tell("two minutes pass", number)
         self._age(household, player)

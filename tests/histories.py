@@ -43,8 +43,10 @@ def move(game: Game, rng: random.Random) -> None:
         game.straggle(number, rng.randrange(20))
     elif luck < 0.95:
         game.back_up(number)
-    elif luck < 0.97:
+    elif luck < 0.96:
         game.restore(number)
+    elif luck < 0.97:
+        game.come_back(number, with_cursor=rng.random() < 0.5)
     elif luck < 0.99:
         game.two_minutes_pass(number)
     else:

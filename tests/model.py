@@ -3,8 +3,9 @@
 `Space` is the oracle of the tests: what docs and SQL say in their own way, it says in the fewest lines. `python
 tests/model.py [runs] [first_seed]` plays random histories (edits, syncs, crashes at any step, lost requests and answers,
 the client's resend of every failed call, copies of requests that arrive much later, skewed clocks, restored backups of
-devices and of the server, devices that sync in the middle of each other's syncs, pruned tombstones, versions that an
-operator brings back), lets the devices come to rest, and checks that all hold the same rows (G1-G3, G5, G6).
+devices and of the server, devices that join or come back as new clients, that sync in the middle of each other's syncs,
+pruned tombstones, versions that an operator brings back), lets the devices come to rest, and checks that all hold the
+same rows (G1-G3, G5, G6).
 Standard library only.
 """
 
@@ -85,7 +86,6 @@ class Space:
     rows: dict[Key, Row] = field(default_factory=dict)
     clients: dict[str, Client] = field(default_factory=dict)
     overridden: list[tuple[Key, str, Change]] = field(default_factory=list)  # with the client whose version lost
-    pruned: int = 0  # the highest stamp of a pruned tombstone
     restored: int = 0  # cursors below it were given out before the server was put back to a backup
     recorded: dict[Key, Row] = field(default_factory=dict)  # those that the history still knows
     applied: int = 0
@@ -94,6 +94,11 @@ class Space:
     def pass_two_minutes(self) -> None:
         for client in self.clients.values():
             client.sync = client.sync and replace(client.sync, stale=True)
+
+    def register(self, client_id: str) -> None:
+        """Also of one that an operator had removed; what is said with its former tokens is refused."""
+        self.tokens += 1
+        self.clients[client_id] = Client(sync_number=1_000_000_000 * self.tokens)
 
     def refresh(self, client_id: str) -> Token:
         self.tokens += 1
@@ -111,8 +116,7 @@ class Space:
             # held up, must not mix with it: what a pull says of the device's changes does not tell their data.
             self._begin(client, replace(client.sync, token=token), cursor)
         assert client.sync is not None
-        if client.first_stamp is None:
-            client.first_stamp = client.sync.to
+        assert client.first_stamp is not None
         sync, first_stamp = client.sync, client.first_stamp
         since = sync.from_
         if self._knows_more(cursor, sync.to):
@@ -146,13 +150,14 @@ class Space:
     def _begin(self, client: Client, sync: Sync, cursor: int) -> None:
         client.sync_number += 1
         client.sync = sync
+        if client.first_stamp is None:  # with a cursor the device has had another client here: it may hold rows
+            client.first_stamp = 0 if cursor > 0 else sync.to
         if self._knows_more(cursor, sync.to):
             client.acknowledged = 0
             self._bring_back(0)
         else:
             client.acknowledged = sync.from_
-            if client.first_stamp is not None and sync.from_ < self.pruned:
-                self._bring_back(max(sync.from_, client.first_stamp))
+            self._bring_back(max(sync.from_, client.first_stamp))
 
     @staticmethod
     def _wanted(client_id: str, from_: int, first_stamp: int, row: Row, pending: tuple[str, int] | None) -> bool:
@@ -174,7 +179,6 @@ class Space:
         for key, row in gone.items():
             del self.rows[key]
             self.recorded[key] = row
-            self.pruned = max(self.pruned, row.stamp)
         return len(gone)
 
     def forget_history(self, oldest: int) -> None:
@@ -328,11 +332,11 @@ class World:
 
     def prune(self, devices: list[Device], *, with_history: bool) -> None:
         """At any moment, and up to any age. But where the history goes with the tombstones, only up to an age that no
-        backup has: of a device that ever was restored from one, what it sent before says nothing.
+        backup has, nor a device that is about to come back as a new client: what they sent before says nothing.
         """
         oldest = self.space.clock - self.rng.choice([0, 0, 5, 50, 500])
         if with_history:
-            oldest = min([oldest, *(min(device.cursor, device.backup[2]) for device in devices if device.backup)])
+            oldest = min([oldest, *(cursor for device in devices for cursor in device.untold())])
             self.space.forget_history(oldest)
         self.space.prune(oldest)
 
@@ -351,7 +355,22 @@ class Device:
         self.token: Token | None = None
         self.backup: Any = None
         self.stragglers: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
-        self.space.clients[name] = Client()
+        self.register()
+
+    def untold(self) -> list[int]:
+        """Cursors of which the server cannot know that they may come."""
+        backup = [self.cursor, self.backup[2]] if self.backup else []
+        return backup if self.space.clients[self.name].first_stamp is not None else [*backup, self.cursor]
+
+    def register(self) -> None:
+        """As a client that is new here: it begins anew, with all that it has as new rows, or goes on from its cursor."""
+        self.space.register(self.name)
+        self.token, self.stragglers = None, []
+        self.backup = None  # nobody knows its client any more
+        if self.cursor == 0 or self.rng.random() < 0.5:
+            self.cursor = 0
+            for key in self.rows:
+                self.log.setdefault(key, []).append(("I", self.world.now + self.skew))
 
     def write(self, key: Key, value: Any) -> None:
         entries = self.log.setdefault(key, [])
@@ -448,6 +467,16 @@ class Device:
         assert answer is not None
         self.log, self.cursor = {}, answer
 
+    def befall(self) -> None:
+        """A backup of the device is taken, or restored; or it has to register anew, as an operator had removed it."""
+        luck = self.rng.random()
+        if luck < 0.25:
+            self.backup = copy.deepcopy((self.rows, self.log, self.cursor))
+        elif luck < 0.4:
+            self.register()
+        elif self.backup:
+            self.rows, self.log, self.cursor = copy.deepcopy(self.backup)
+
     def straggle(self) -> None:
         """A copy of an old request, held up somewhere, reaches the server at last."""
         if self.stragglers and self.faulty and self.rng.random() < 0.2:
@@ -472,6 +501,9 @@ class Backups:
             self.taken = copy.deepcopy(self.world.space)
             return
         self.lost |= dict.fromkeys(self.world.put_back(self.taken), self.world.space.restored)
+        for device in self.devices:
+            if device.name not in self.world.space.clients:
+                device.register()
         self.taken = None
         self.failure = self.failure or nothing_unpushed_is_lost(self.world, self.devices)
 
@@ -504,10 +536,10 @@ def play(seed: int, *, restores: bool = False) -> str | None:
             operate()
         elif luck < 0.96:
             device.straggle()
-        elif luck < 0.97:
-            device.backup = copy.deepcopy((device.rows, device.log, device.cursor))
-        elif device.backup:
-            device.rows, device.log, device.cursor = copy.deepcopy(device.backup)
+        elif luck < 0.965:
+            devices[devices.index(device)] = Device(f"installed anew at {step}", world, rng)
+        else:
+            device.befall()
     return backups.failure or come_to_rest(f"seed {seed}", world, devices, backups.lost)
 
 

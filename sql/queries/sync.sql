@@ -15,7 +15,7 @@ FOR UPDATE OF c;
 UPDATE sync.clients
 SET sync_number = sync_number + 1, sync_from = %(from_)s, sync_to = %(to)s,
     sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s,
-    first_stamp = coalesce(first_stamp, %(to)s), acknowledged = %(acknowledged)s, last_error = NULL
+    first_stamp = %(first_stamp)s, acknowledged = %(acknowledged)s, last_error = NULL
 WHERE id = %(client_id)s;
 
 -- name: bring_back_tombstones
@@ -109,12 +109,14 @@ FROM page;
 -- the clock, so every version up to it is there. A client of which another call has just changed the row is looked at as
 -- it is then; the space is not, and need not be: a clock that a push is just moving on is one that this pull need not see.
 -- acknowledged: what the device has heard of, which decides what may be pruned. last_error is of the latest one.
+-- first_stamp: a device whose first pull has a cursor had another client here, and may have rows that were deleted since.
 -- with the rest of page_of_pull
 WITH bounds AS (
     UPDATE sync.clients c
     SET sync_number = c.sync_number + 1, sync_from = %(from_)s, sync_to = s.clock,
         sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s,
-        first_stamp = coalesce(c.first_stamp, s.clock), acknowledged = least(%(from_)s::bigint, s.clock), last_error = NULL
+        first_stamp = coalesce(c.first_stamp, CASE WHEN %(from_)s > 0 THEN 0 ELSE s.clock END),
+        acknowledged = least(%(from_)s::bigint, s.clock), last_error = NULL
     FROM sync.users u
     JOIN sync.spaces s ON s.id = u.space_id
     WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
@@ -126,7 +128,7 @@ WITH bounds AS (
                 OR c.sync_started >= (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s
             )
         )
-        AND (c.first_stamp IS NULL OR %(from_)s >= s.pruned)
+        AND (%(from_)s >= s.pruned OR c.first_stamp IS NULL AND %(from_)s = 0)
         AND %(from_)s <= s.clock AND (%(from_)s >= s.restored OR %(from_)s = 0)
         AND %(most)s > (
             -- in selects of their own the bounds are reckoned once, and not for each sync

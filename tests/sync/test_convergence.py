@@ -77,6 +77,10 @@ class Machine(RuleBasedStateMachine):
     def restore(self, number: int) -> None:
         self.game.restore(number)
 
+    @rule(number=players, with_cursor=st.booleans())
+    def come_back(self, number: int, *, with_cursor: bool) -> None:
+        self.game.come_back(number, with_cursor=with_cursor)
+
     @rule(number=players)
     def two_minutes_pass(self, number: int) -> None:
         self.game.two_minutes_pass(number)

@@ -97,6 +97,32 @@ def test_g6_the_first_pull_counts_also_when_its_sync_failed(user: User) -> None:
     assert not guids(laptop)
 
 
+def test_g6_a_device_that_comes_back_as_another_client_hears_of_deletes(user: User) -> None:
+    """Its client was removed, by an operator or for the limit; the app keeps its rows and its cursor."""
+    phone, tablet = both_know(user)
+    again = user.device()
+    again.state.rows, again.state.cursor = dict(tablet.state.rows), tablet.state.cursor
+    phone.delete("todos", "1")
+    phone.sync()
+    again.sync()
+    assert [(row["operation"], row["rowguid"]) for row in again.pulled] == [("D", "1")]
+    assert not guids(again)
+    again.sync()
+    assert not again.pulled
+
+
+def test_g6_also_of_those_whose_tombstones_are_pruned(user: User) -> None:
+    phone, tablet = both_know(user)
+    laptop = user.device()
+    laptop.state.rows, laptop.state.cursor = dict(tablet.state.rows), tablet.state.cursor
+    phone.delete("todos", "1")
+    for _ in range(2):
+        sync_all(phone, tablet)
+    assert user.prune_tombstones(user.clock) == 1
+    laptop.sync()
+    assert not guids(laptop)
+
+
 def test_g6_a_later_edit_elsewhere_brings_the_row_back(user: User) -> None:
     phone, tablet = both_know(user)
     phone.clock, tablet.clock = at(phone.clock() + 1000), at(phone.clock() + 2000)

@@ -127,7 +127,7 @@ async def begin_pull(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, 
         raise AlreadySyncing
     elif _is_new_attempt(device, client):
         await _begin(tx, device, client, pull, to)
-    since, first_stamp = pull.last_sync, to if client.first_stamp is None else client.first_stamp
+    since, first_stamp = pull.last_sync, _first_stamp(client, pull, to)
     if _knows_more(client, pull, to):
         since = first_stamp = 0
     from_ = min(pull.last_sync, to)
@@ -141,6 +141,16 @@ def _knows_more(client: _PullClient, pull: Pull, to: int) -> bool:
     Then it is sent all that the server has, tombstones too: versions that it had in between must not stay with it alone.
     """
     return pull.last_sync > to or 0 < pull.last_sync < client.restored
+
+
+def _first_stamp(client: _PullClient, pull: Pull, to: int) -> int:
+    """From where on the device is sent tombstones: since its first pull, before which it had no rows.
+
+    But one that came with a cursor then had another client here, which an operator may have removed, and has rows.
+    """
+    if client.first_stamp is not None:
+        return client.first_stamp
+    return 0 if pull.last_sync > 0 else to
 
 
 def _is_stale(client: _PullClient) -> bool:
@@ -165,12 +175,10 @@ def _may_take_over(device: Device, client: _PullClient, pull: Pull) -> bool:
 async def _begin(tx: Tx, device: Device, client: _PullClient, pull: Pull, to: int) -> None:
     """Begin a sync that delivers what was stamped up to `to`."""
     from_ = min(pull.last_sync, to)
-    knows_more = _knows_more(client, pull, to)
+    knows_more, first_stamp = _knows_more(client, pull, to), _first_stamp(client, pull, to)
     begun = {"from_": from_, "to": to, "digest": pull.digest, "acknowledged": 0 if knows_more else from_}
-    await tx.execute("begin_sync", {**device.parameters, **begun})
-    if client.first_stamp is None and not knows_more:
-        return  # it has no rows that could have been deleted
-    after = 0 if knows_more else max(from_, client.first_stamp or 0)
+    await tx.execute("begin_sync", {**device.parameters, **begun, "first_stamp": first_stamp})
+    after = 0 if knows_more else max(from_, first_stamp)
     if after < client.pruned:
         pruned = {"space_id": client.space_id, "after": after, "pruned": client.pruned}
         await tx.execute("bring_back_tombstones", pruned)
