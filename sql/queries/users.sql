@@ -12,7 +12,8 @@ WITH page AS (
     LIMIT %(fetch)s
 )
 SELECT u.id, u.email, u.name, u.language, u.role, u.active, u.created_at, u.changed_at, u.email_key,
-    count(c.id) AS devices, max(c.last_sync) AS last_sync
+    count(c.id) AS devices, max(c.last_sync) AS last_sync,
+    EXISTS (SELECT 1 FROM sync.totp t WHERE t.user_id = u.id AND t.confirmed) AS second_factor
 FROM page p
 JOIN sync.users u ON u.id = p.id
 LEFT JOIN sync.clients c ON c.user_id = u.id
@@ -71,7 +72,8 @@ WHERE (%(search)s::text IS NULL OR strpos(email_key, %(search)s) > 0 OR strpos(l
 -- name: user_by_id
 SELECT u.id, u.email, u.name, u.language, u.role, u.active, u.created_at, u.changed_at, u.email_key,
     (SELECT count(*) FROM sync.clients c WHERE c.user_id = u.id) AS devices,
-    (SELECT max(c.last_sync) FROM sync.clients c WHERE c.user_id = u.id) AS last_sync
+    (SELECT max(c.last_sync) FROM sync.clients c WHERE c.user_id = u.id) AS last_sync,
+    EXISTS (SELECT 1 FROM sync.totp t WHERE t.user_id = u.id AND t.confirmed) AS second_factor
 FROM sync.users u
 WHERE u.id = %(user_id)s;
 

@@ -92,6 +92,7 @@ def test_nothing_changes_before_a_code_is_confirmed(new_person: NewPerson) -> No
     refused(person.call("POST", "/auth/totp/confirm", json={"code": pyotp.TOTP(first).now()}), 403, "code_rejected")
     assert person.login().is_success
     assert person.get("/auth/me")["second_factor"] is False
+    assert person.get(person.users(f"/{person.id}"))["second_factor"] is False
     assert person.call("POST", "/auth/totp/confirm", json={"code": pyotp.TOTP(second).now()}).is_success
 
 
@@ -121,9 +122,13 @@ def test_it_is_removed_with_a_code(ann: Ann) -> None:
 
 
 def test_an_admin_removes_it_for_who_has_lost_their_app(ann: Ann, new_person: NewPerson) -> None:
-    path = f"{ann.person.users(f'/{ann.person.id}')}/remove-second-factor"
+    path, admin = f"{ann.person.users(f'/{ann.person.id}')}/remove-second-factor", new_person("admin")
+    for sort in ("email", "name", "created_at", "-created_at"):
+        listed = admin.get(admin.users(), search=ann.person.email, role=str(ann.person.role), sort=sort, limit=200)
+        assert {each["id"]: each["second_factor"] for each in listed}[ann.person.id] is True
     refused(new_person("technician").call("POST", path), 403, "forbidden")
-    assert new_person("admin").call("POST", path).is_success
+    assert admin.call("POST", path).is_success
+    assert admin.get(admin.users(f"/{ann.person.id}"))["second_factor"] is False
     assert ann.person.login().is_success
 
 

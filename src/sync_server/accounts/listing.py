@@ -41,7 +41,10 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class User(NamedTuple):
-    """Somebody, and how many devices they have. `last_sync`: ms since the epoch, of whichever synced last."""
+    """Somebody, and how many devices they have. `last_sync`: ms since the epoch, of whichever synced last.
+
+    `second_factor`: whether signing in to the admin API takes a code.
+    """
 
     id: UUID
     email: str
@@ -54,6 +57,7 @@ class User(NamedTuple):
     email_key: str
     devices: int
     last_sync: int | None
+    second_factor: bool
 
 
 async def page(tx: Tx, wanted: Wanted, sort: Sort, after: tuple[Any, UUID] | None, fetch: int) -> Sequence[User]:

@@ -69,6 +69,8 @@ class User(msgspec.Struct):
     changed_at: datetime
     devices: int
     last_sync: datetime | None
+    second_factor: bool
+    """Whether their signing in to the admin API takes a code."""
 
 
 class Creation(msgspec.Struct, forbid_unknown_fields=True):
@@ -196,7 +198,7 @@ async def update_user(
 def shown(user: listing.User) -> User:
     """A user as the API shows them."""
     last_sync = None if user.last_sync is None else datetime.fromtimestamp(user.last_sync / 1000, UTC)
-    return User(*user[:4], Role.of(user.role), *user[5:8], user.devices, last_sync)
+    return User(*user[:4], Role.of(user.role), *user[5:8], user.devices, last_sync, user.second_factor)
 
 
 def _etag(user: listing.User) -> str:
