@@ -90,19 +90,51 @@ SELECT (SELECT space_id FROM bounds) AS space_id, (SELECT "to" FROM bounds) AS "
     (SELECT first_stamp FROM bounds) AS first_stamp,
     convert_to(
         string_agg(
-            (
+            -- no FILTER: with one PostgreSQL sorts the lines, which come in their order
+            CASE WHEN wanted THEN (
                 '{"operation":"' || operation || '","rowguid":' || to_json(rowguid)::text
                 || ',"tablename":' || to_json(tablename)::text || ',"clientdate":' || client_date::text
                 || ',"serverdate":' || stamp::text || ',"clientid":"' || client_id::text || '","rowData":'
-            ) || coalesce(row_data, 'null') || '}',
+            ) || coalesce(row_data, 'null') || '}' END,
             ',' ORDER BY stamp, ordinal
-        ) FILTER (WHERE wanted),
+        ),
         'UTF8'
     ) AS lines,
-    count(*) FILTER (WHERE wanted) AS delivered,
-    max(stamp) AS stamp,
+    count(*) FILTER (WHERE wanted) AS delivered, max(bytes) AS largest, max(stamp) AS stamp,
     max(CASE WHEN bytes_so_far >= %(bytes)s OR number = %(rows)s THEN ordinal END) AS ordinal
 FROM page;
+
+-- name: page_of_small_rows
+-- As page_of_pull, in half the time, for a device that has nothing pending, where no version has more than `small` bytes: the page is
+-- then as many versions as it may have, so that PostgreSQL need neither add their bytes up nor hold and sort them. Where one
+-- has more, whose line is left out, this is no page, as `largest` tells.
+SELECT
+    convert_to(
+        string_agg(
+            CASE WHEN octet_length(row_data) > %(small)s THEN NULL WHEN wanted THEN (
+                '{"operation":"' || operation || '","rowguid":' || to_json(rowguid)::text
+                || ',"tablename":' || to_json(tablename)::text || ',"clientdate":' || client_date::text
+                || ',"serverdate":' || stamp::text || ',"clientid":"' || client_id::text || '","rowData":'
+            ) || coalesce(row_data, 'null') || '}' END,
+            ',' ORDER BY stamp, ordinal
+        ),
+        'UTF8'
+    ) AS lines,
+    count(*) FILTER (WHERE wanted) AS delivered, max(octet_length(row_data)) AS largest, max(stamp) AS stamp,
+    (array_agg(ordinal ORDER BY stamp, ordinal))[%(rows)s] AS ordinal
+FROM (
+    SELECT *, operation <> 'D' OR stamp > (SELECT %(first_stamp)s::bigint) AS wanted
+    FROM (
+        SELECT *
+        FROM sync.rows
+        WHERE space_id = (SELECT %(space_id)s::uuid) AND stamp <= (SELECT %(to)s::bigint)
+            AND (stamp, ordinal) > ((SELECT %(after_stamp)s::bigint), (SELECT %(after_ordinal)s::bigint))
+        ORDER BY stamp, ordinal
+        LIMIT 4000
+    ) following
+    ORDER BY stamp, ordinal
+    LIMIT %(rows)s
+) page;
 
 -- name: begin_pull
 -- Begins a sync in one statement: nothing comes back where that takes more, or must be refused. The page is of the same snapshot as

@@ -22,8 +22,9 @@ NODES = {
     "delete": "DeleteStmt",  # DELETE … USING, too
     "scalar-expressions": """
         A_Expr A_Const BoolExpr CaseExpr CaseWhen CoalesceExpr MinMaxExpr NullTest ParamRef RowExpr SubLink TypeCast TypeName
-        FuncCall A_ArrayExpr A_Indirection BooleanTest SQLValueFunction
-    """,  # MinMaxExpr: the functions greatest and least, of which CockroachDB's pass over NULL, too
+        FuncCall A_ArrayExpr A_Indirection A_Indices BooleanTest SQLValueFunction
+    """,  # an element past an array's end is NULL there, too
+    # MinMaxExpr: the functions greatest and least, of which CockroachDB's pass over NULL, too
     "sql-constants": "String Integer Boolean Float",
     "create-table": "CreateStmt ColumnDef Constraint",
     "create-index": "IndexStmt",  # and "partial-indexes"
@@ -47,7 +48,7 @@ FUNCTIONS = {
     "System info functions": "current_database version",
     "Compatibility functions": "format_type has_database_privilege has_schema_privilege has_table_privilege set_config",
     "none: asked of PostgreSQL only": "pg_database_size",
-    "aggregates": "bool_or count max min string_agg sum",
+    "aggregates": "array_agg bool_or count max min string_agg sum",
     "windows": "lag row_number",
 }
 

@@ -147,7 +147,8 @@ def test_the_number_of_statements_does_not_grow_with_the_rows(migrated_url: str)
     assert counts == {(3, 1)}, "a first pull, and a push"
 
 
-def test_a_page_of_a_long_pull_walks_the_index_whatever_the_statistics_say(migrated_url: str) -> None:
+@pytest.mark.parametrize("name", ["page_of_pull", "page_of_small_rows"])
+def test_a_page_of_a_long_pull_walks_the_index_whatever_the_statistics_say(migrated_url: str, name: str) -> None:
     """PostgreSQL expects few rows in each space here, so it would sort all that is left of the space, for every page."""
     space_id = uuid.uuid4()
     with psycopg.connect(migrated_url, autocommit=True) as connection:
@@ -169,15 +170,18 @@ def test_a_page_of_a_long_pull_walks_the_index_whatever_the_statistics_say(migra
             "after_ordinal": 1,
             "rows": 1000,
             "bytes": 1_000_000,
+            "small": engine.SMALL,
         }
         with connection.transaction():
             connection.execute(queries("sync")["plan_by_index"])
-            explain = f"EXPLAIN (ANALYZE, TIMING off) {queries('sync')['page_of_pull']}"
+            explain = f"EXPLAIN (ANALYZE, TIMING off) {queries('sync')[name]}"
             plan = "\n".join(line for (line,) in connection.execute(explain, parameters))
+            connection.execute("DELETE FROM sync.rows")
     walked = re.search(r"Index Scan using rows_by_stamp on rows .*?actual rows=(\d+)", plan)
     assert walked, plan
     assert int(walked[1]) == 1000, plan
     assert "Nested Loop" not in plan, plan
+    assert name == "page_of_pull" or "Sort" not in plan, plan
 
 
 @pytest.mark.parametrize("name", ["push_changes", "push_changes_audited"])
@@ -198,7 +202,7 @@ def test_a_push_does_not_look_through_the_rows_of_a_space_that_has_nearly_all(mi
     assert not re.search(r"Seq Scan on rows\b", plan), plan
 
 
-@pytest.mark.parametrize("name", ["begin_pull", "page_of_pull"])
+@pytest.mark.parametrize("name", ["begin_pull", "page_of_pull", "page_of_small_rows"])
 def test_a_pull_of_a_big_space_is_not_planned_anew_each_time(migrated_url: str, name: str) -> None:
     """PostgreSQL keeps a plan once it expects no less of one for the values of each call, as after five of them."""
     most = 120_000
@@ -211,6 +215,7 @@ def test_a_pull_of_a_big_space_is_not_planned_anew_each_time(migrated_url: str, 
         "after_ordinal": 1,
         "rows": engine.FIRST_PAGE_ROWS,
         "bytes": engine.PAGE_BYTES,
+        "small": engine.SMALL,
         "session": 0,
         "epoch": 0,
         "sync_number": 0,
@@ -245,8 +250,9 @@ def test_who_calls_is_not_looked_up_by_a_new_plan_each_time(migrated_url: str) -
     assert plans == (5,)
 
 
-def test_a_page_may_have_as_many_rows_as_its_statement_says() -> None:
-    assert f"LIMIT {engine.PAGE_ROWS}\n" in queries("sync")["page_of_pull"]
+@pytest.mark.parametrize("name", ["page_of_pull", "page_of_small_rows"])
+def test_a_page_may_have_as_many_rows_as_its_statement_says(name: str) -> None:
+    assert f"LIMIT {engine.PAGE_ROWS}\n" in queries("sync")[name]
 
 
 def test_what_continues_another_statement_has_the_rest_of_it() -> None:

@@ -104,7 +104,7 @@ async def _pages(realm: Realm, under_way: engine.PullUnderWay, head: bytes, page
     yield (head if separator is head else b"") + b"]}"
 
 
-def _page_after(under_way: engine.PullUnderWay, after: tuple[int, int]) -> Callable[[Tx], Awaitable[engine.Page]]:
+def _page_after(under_way: engine.PullUnderWay, after: engine.Place) -> Callable[[Tx], Awaitable[engine.Page]]:
     return lambda tx: engine.next_page(tx, under_way, after)
 
 

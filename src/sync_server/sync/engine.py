@@ -28,14 +28,24 @@ FIRST_PAGE_ROWS = 1000
 PAGE_ROWS = 4000
 """Versions that a page looks at. The first one has fewer, so that the answer begins early."""
 PAGE_BYTES = 1024 * 1024
+SMALL = 512
+"""Bytes of a row's data. Of rows as small as those before a page has PAGE_ROWS, whatever their bytes (2 MiB at most)."""
 _LAST_ORDINAL = 2**31 - 1
+
+
+class Place(NamedTuple):
+    """The version behind which a page begins, and whether the rows of the page before were all small."""
+
+    stamp: int
+    ordinal: int
+    small: bool = False
 
 
 class Page(NamedTuple):
     """Rows of a pull as the inside of a JSON array, where the next page goes on (None after the last one), how many."""
 
     lines: bytes
-    next: tuple[int, int] | None
+    next: Place | None
     delivered: int = 0
 
 
@@ -86,13 +96,14 @@ class Pushed(NamedTuple):
 
 
 class _Page(NamedTuple):
-    space_id: UUID | None
-    to: int
-    first_stamp: int
     lines: bytes | None
     delivered: int
+    largest: int | None
     stamp: int | None
     ordinal: int | None
+    space_id: UUID | None = None
+    to: int = 0
+    first_stamp: int = 0
 
 
 async def begin_pull_at_once(
@@ -101,7 +112,7 @@ async def begin_pull_at_once(
     """As begin_pull, but in one statement (for a first pull in several of one transaction); None where more is needed."""
     begun = {"from_": pull.last_sync, "digest": pull.digest, "takeover": TAKEOVER, "most": most_syncs}
     first_rows = FIRST_PAGE_ROWS if pull.last_sync else 0
-    page = _page_parameters(pull.pending, (pull.last_sync, _LAST_ORDINAL), first_rows)
+    page = _page_parameters(pull.pending, Place(pull.last_sync, _LAST_ORDINAL), first_rows)
     found = await tx.one(_Page, "begin_pull", {**device.parameters, **begun, **page})
     if found is None or found.space_id is None:
         return None
@@ -195,30 +206,35 @@ def _is_new_attempt(device: Device, client: _PullClient) -> bool:
 
 async def first_page(tx: Tx, pull: PullUnderWay) -> Page:
     """The first rows of a pull."""
-    return await next_page(tx, pull, (pull.since, _LAST_ORDINAL if pull.since else 0), FIRST_PAGE_ROWS)
+    return await next_page(tx, pull, Place(pull.since, _LAST_ORDINAL if pull.since else 0), FIRST_PAGE_ROWS)
 
 
-async def next_page(tx: Tx, pull: PullUnderWay, after: tuple[int, int], rows: int = PAGE_ROWS) -> Page:
-    """The rows of a long pull behind `after` (stamp, ordinal), at most `rows` and about PAGE_BYTES of them.
+async def next_page(tx: Tx, pull: PullUnderWay, after: Place, rows: int = PAGE_ROWS) -> Page:
+    """The rows of a long pull behind `after`, at most `rows` and about PAGE_BYTES of them; of small ones all `rows`.
 
     A row that changes between two pages gets a stamp above `to` and comes with the next pull.
     """
     if not tx.on_cockroachdb:  # which has no such settings, and plans by itself as wanted here
         await tx.execute("plan_by_index", {})
-    parameters = {**msgspec.structs.asdict(pull), **_page_parameters(pull.pending, after, rows)}
+    parameters = {**msgspec.structs.asdict(pull), **_page_parameters(pull.pending, after, rows), "small": SMALL}
+    if after.small and not pull.pending:
+        found = await tx.one(_Page, "page_of_small_rows", parameters)
+        if found is not None and (found.largest or 0) <= SMALL:
+            return _page(found)
     found = await tx.one(_Page, "page_of_pull", parameters)
     return Page(b"", None) if found is None else _page(found)
 
 
-def _page_parameters(pending: Sequence[Change], after: tuple[int, int], rows: int) -> dict[str, Any]:
-    limits = {"after_stamp": after[0], "after_ordinal": after[1], "rows": rows, "bytes": PAGE_BYTES}
+def _page_parameters(pending: Sequence[Change], after: Place, rows: int) -> dict[str, Any]:
+    limits = {"after_stamp": after.stamp, "after_ordinal": after.ordinal, "rows": rows, "bytes": PAGE_BYTES}
     return {**_columns(pending, undated=DATE_LIMIT), **limits}
 
 
 def _page(found: _Page) -> Page:
     if found.stamp is None or found.ordinal is None:
         return Page(found.lines or b"", None, found.delivered)
-    return Page(found.lines or b"", (found.stamp, found.ordinal), found.delivered)
+    place = Place(found.stamp, found.ordinal, small=(found.largest or 0) <= SMALL)
+    return Page(found.lines or b"", place, found.delivered)
 
 
 async def push_at_once(
