@@ -65,6 +65,7 @@ class Pool(Holder):
         self._breaker = Breaker(budget)
         self._signs = Signs()
         self._pool: ConnectionPool | None = None
+        self._ended = False
         self._closing: set[asyncio.Task[None]] = set()
         budget.enter(self)
 
@@ -200,6 +201,8 @@ class Pool(Holder):
 
     async def _open(self) -> ConnectionPool:
         if self._pool is None:
+            if self._ended:  # whoever still waits must not open what nobody would close
+                raise NoTurn
             self._budget.enter(self)
             self._pool = ConnectionPool(
                 self._url,
@@ -258,6 +261,8 @@ class Pool(Holder):
         return self._pool is None
 
     async def close(self) -> None:
+        """For good."""
+        self._ended = True
         if self._pool is not None:
             self._let_go(self._pool)
         await asyncio.gather(*self._closing, return_exceptions=True)
