@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -18,10 +20,12 @@ from sync_server.database import sql_directory
 EVERY = bool(os.environ.get("SYNC_TEST_EVERY_STATEMENT"))
 """Whether conflicts that never end are tried at every statement, not just at the first, the last and the commits: whichever
 it is, the same loop runs the transaction again, and waits each time."""
-SHORT = ["register", "push", "pull"]
+SHORT = ["push", "pull"]
 """Calls that stand for all where conflicts never end."""
 SELDOM = ["register again", "login again", "upload", "unregister", "unregister with data", "forgotten", "change"]
 """Calls of many statements, which .ci/run leaves out."""
+CUT_SELDOM = ["paged pull", "cancel", "wrong password", "join"]
+"""Calls whose connection it rarely cuts: each commits as one of the others does."""
 BACKGROUND = ("mail", "reports")
 """Files whose statements belong to no call."""
 
@@ -72,10 +76,14 @@ def check_mails(scenario: Scenario, actor: Actor) -> None:
         assert actor.world.outbox.pin(actor.phone.email, scenario.mailed)
 
 
-@pytest.mark.parametrize("kind", ["conflict", "cut before", "cut after"])
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long) if name in SELDOM else name for name in SCENARIOS]
-)
+def each() -> Iterator[Any]:
+    for name in SCENARIOS:
+        for kind in ("conflict", "cut before", "cut after"):
+            seldom = name in SELDOM or (kind != "conflict" and name in CUT_SELDOM)
+            yield pytest.param(name, kind, marks=[pytest.mark.long] if seldom else [])
+
+
+@pytest.mark.parametrize(("name", "kind"), [*each()])
 def test_once_at_each_statement_changes_nothing_of_the_outcome(
     world: World, of_no_call: set[str], name: str, kind: Kind
 ) -> None:

@@ -37,10 +37,17 @@ def lines_in(log: str) -> list[Line]:
 def line_of(server: Server) -> Callable[[str], Line]:
     """The line of the request of this id."""
 
+    assert server.process is not None
+    path = server.process.directory / "server.log"
+    before = path.stat().st_size  # of all tests that this server has served
+
+    def logged() -> str:
+        with path.open("rb") as log:
+            log.seek(before)
+            return log.read().rpartition(b"\n")[0].decode()
+
     def line(request_id: str) -> Line:
-        assert server.process is not None
-        process = server.process
-        found = wait_for(lambda: [line for line in lines_in(process.log) if line["request_id"] == request_id])
+        found = wait_for(lambda: [line for line in lines_in(logged()) if line["request_id"] == request_id])
         assert len(found) == 1
         return found[0]
 

@@ -25,7 +25,7 @@ from routes.refusals import refusal
 from users import Connection, User
 from wire import Wire
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "600"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
 STATUSES = {200, 206, 400, 403, 409, 413, 415}
 EVERY = {**TOKEN_CALLS, **CALLS}
 FIELDS = sorted(

@@ -31,7 +31,7 @@ from sync_server import admin
 from users import Connection, User
 from wire import Wire
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "20"))
 CHECKS = [
     not_a_server_error,
     content_type_conformance,

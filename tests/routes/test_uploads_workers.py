@@ -26,7 +26,7 @@ from users import User, change, look_into
 from wire import Wire
 
 WORKERS = 2
-TURNS = 25
+TURNS = 10
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="workers are found in /proc")
 
 
