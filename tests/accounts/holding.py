@@ -30,7 +30,7 @@ def overtake(
         holding.execute(statement)
 
         def let_go() -> None:
-            end = time.monotonic() + 20
+            end = time.monotonic() + 60
             while len(watching.execute(_WAITING).fetchall()) < waiting:
                 assert time.monotonic() < end, "nothing was held up"
                 time.sleep(0.005)

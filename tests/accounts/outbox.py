@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 _PIN = re.compile(r"(?<![0-9])[0-9]{6}(?![0-9])")
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 """Seconds until a mail that has been demanded must be there."""
 
 

@@ -56,7 +56,7 @@ def test_which_devices_have_not_synced_for_ten_days_and_why(technician: Person, 
 
     since = (datetime.now(UTC) - timedelta(days=10)).isoformat()
     wanted = {"user": user_id(ann), "not_synced_since": since}
-    for _ in range(100):
+    for _ in range(600):
         found = {one["id"]: one for one in technician.get(clients(technician), **wanted)}
         if found[forgotten.client_id]["last_error"]:
             break

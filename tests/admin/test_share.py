@@ -95,7 +95,7 @@ def test_a_question_that_takes_too_long_is_broken_off_and_a_change_is_not(new_da
                 begun = time.monotonic()
                 with pytest.raises(TooSlow):
                     await realm.read(look)
-                assert time.monotonic() - begun < 4
+                assert time.monotonic() - begun < 10, "as long as a call of a device may take"
                 waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'sync.mails'::regclass"
                 assert not connection.execute(waiting).fetchall(), "in the database, too"
             await realm.transact(asleep(0.6))

@@ -98,7 +98,7 @@ class Container:
             # the end of process 1 is the end of all, and then of unshare; its --kill-child is void once the user has changed
             for child in children(process.pid):
                 os.kill(child, signal.SIGKILL)
-            process.wait(30)
+            process.wait(60)
 
     def _make_mount_points(self) -> None:
         for path in (entry.partition(":")[0] for entry in self.tmpfs):
@@ -156,7 +156,7 @@ class Running:
         (child,) = children(self.process.pid)
         return child
 
-    def wait_for(self, text: str, seconds: float = 30) -> None:
+    def wait_for(self, text: str, seconds: float = 120) -> None:
         """Wait until it has printed `text`."""
         deadline = time.monotonic() + seconds
         while text not in self.printed:
@@ -164,7 +164,7 @@ class Running:
             assert time.monotonic() < deadline, f"it does not print {text!r}, but {self.printed}"
             time.sleep(0.05)
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 20) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
         """Send process 1 a signal, as an engine does; the exit code."""
         os.kill(self.first_process, number)
         return self.process.wait(seconds)

@@ -43,7 +43,7 @@ class Database:
         options = [word for setting in settings for word in ("-c", setting)]
         command: list[str | Path] = [find_binaries() / "postgres", "-D", self._directory / "cluster", *options]
         self._process = self._run(command)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not self._created():
             assert time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.1)

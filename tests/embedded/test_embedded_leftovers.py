@@ -212,7 +212,7 @@ def test_stop_cuts_a_start_in_another_thread_short(server: EmbeddedPostgres, sta
         pid = recovering.pid
         started = time.monotonic()
         recovering.stop()
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 60
         with pytest.raises(EmbeddedError):
             outcome.result()
     assert pid is not None

@@ -250,7 +250,7 @@ def test_a_start_that_fails_says_why_at_once_and_leaves_nothing(make: Make, make
         broken.start()
     assert "\n" not in str(caught.value)
     assert "postgres.log" in str(caught.value)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
     assert broken.pid is None
     make(tmp_path / "postgres").start()
 

@@ -291,7 +291,7 @@ def connections(world: World, stack: ExitStack, database: str, number: int) -> l
     with suppress(psycopg.OperationalError):  # that was the last one, or PostgreSQL is down, too
         for _ in range(number):
             url = world.urls[database]
-            found.append(psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="faults"))
+            found.append(psycopg.connect(url, autocommit=True, connect_timeout=30, application_name="faults"))
             stack.callback(found[-1].close)
     return found
 

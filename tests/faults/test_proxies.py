@@ -80,7 +80,7 @@ def hears(connection: socket.socket, length: int, seconds: float = 0.5) -> bytes
 
 
 def is_reset(connection: socket.socket) -> bool:
-    connection.settimeout(5)
+    connection.settimeout(60)
     try:
         assert connection.recv(1) == b""
     except ConnectionResetError:
@@ -165,8 +165,8 @@ def test_a_delay_is_one(proxy: Proxy, dial: Dial) -> None:
     proxy.mode = delay(0.2)
     begun = time.monotonic()
     connection.sendall(b"slow")
-    assert hears(connection, 4, 5) == b"slow"
-    assert 0.4 <= time.monotonic() - begun < 4
+    assert hears(connection, 4, 60) == b"slow"
+    assert 0.4 <= time.monotonic() - begun < 30
 
 
 def test_fate_is_asked_once_for_each_connection(proxy: Proxy, dial: Dial) -> None:

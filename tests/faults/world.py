@@ -263,7 +263,7 @@ class World:
         end = time.monotonic() + START_LIMIT
         while True:
             try:
-                return psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="faults")
+                return psycopg.connect(url, autocommit=True, connect_timeout=30, application_name="faults")
             except psycopg.OperationalError:  # it may be recovering from another fault
                 if time.monotonic() > end:
                     raise

@@ -191,12 +191,12 @@ class House:
 
     def config(self, office: PostOffice | None = None, **email: Any) -> Config:
         if office:
-            email = {"smtp": "localhost", "port": office.port, "timeout": 5.0} | email
+            email = {"smtp": "localhost", "port": office.port, "timeout": 30.0} | email
         email = {"from_": "Sync, Inc.", "from_email": "noreply@example.org", "apps": {"main": "ToDos"}} | email
         if "username" in email:
             email = {"password": Secret(PASSWORD)} | email
         realms = {name: realm_at(url) for name, url in self.urls.items()}
-        return Config(db=Database(realms=realms, timeout=5.0), email=Email(**email), base=self.base)
+        return Config(db=Database(realms=realms, timeout=20.0), email=Email(**email), base=self.base)
 
     @asynccontextmanager
     async def mailer(self, config: Config, pace: Pace = QUICK) -> AsyncIterator[Running]:
@@ -224,7 +224,7 @@ class Running:
     def realm(self, name: str = "main") -> Realm:
         return self.realms.get(name)
 
-    async def until(self, condition: Callable[[], object], seconds: float = 15.0) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         """Wait until something has come about, while the mailer is at work."""
         async with asyncio.timeout(seconds):
             while not condition():

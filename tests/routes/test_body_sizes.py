@@ -111,7 +111,7 @@ def test_a_body_at_the_limit_is_taken(http: Http, pull: Call, zipped: bool) -> N
 
 def test_a_declared_length_over_the_limit_is_refused_before_the_body_comes(server: Server) -> None:
     host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         head = f"POST /pull/{server.realm} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         connection.sendall(f"{head}Content-Length: {10**12}\r\n\r\n".encode())
         assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
@@ -158,7 +158,7 @@ def test_empty_gzip_members_do_not_hold_up_the_server(http: Http, pull: Call) ->
     body = gzip.compress(b"", mtime=0) * (MAX_BODY // 20)
     begun = time.monotonic()
     refusal(http.post(pull.path, body, pull.authorization, Content_Encoding="gzip"), 400, "malformed_encoding")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
 
 
 def test_a_gzip_body_of_several_members_is_taken(http: Http, pull: Call) -> None:

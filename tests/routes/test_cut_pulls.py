@@ -93,7 +93,7 @@ def test_g2_a_cut_pull_is_a_broken_answer(
         text += next(pieces := answer.iter_bytes())
         end(installation)
         if end is stop_the_server:  # a reader who has stopped is not waited for beyond the grace
-            assert installation.process.process.wait(20) == 0
+            assert installation.process.process.wait(60) == 0
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             text.extend(itertools.chain.from_iterable(pieces))
     with pytest.raises(json.JSONDecodeError):

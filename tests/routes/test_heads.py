@@ -20,7 +20,7 @@ MIB = 1024 * 1024
 @pytest.mark.parametrize("piece", [b"a" * MIB, (b"X: " + b"a" * 1000 + b"\r\n") * 1000])
 def test_a_head_without_end_is_not_kept(server: Server, process_id: int, piece: bytes) -> None:
     host, port = server.url.removeprefix("http://").split(":")
-    with Peak(process_id) as peak, socket.create_connection((host, int(port)), timeout=10) as connection:
+    with Peak(process_id) as peak, socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             connection.sendall(piece * 100)
@@ -50,7 +50,7 @@ def test_a_head_is_as_long_as_it_may_be_however_it_arrives(server: Server, size:
     sent = head(size)
     assert len(sent) == size
     host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MIB)
         try:
             for start in range(0, size, -(-size // pieces)):
@@ -67,7 +67,7 @@ def test_requests_that_come_at_once_are_not_queued_without_end(server: Server, p
     request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
     with Peak(process_id) as peak, contextlib.ExitStack() as connections:
         for _ in range(10):
-            connection = connections.enter_context(socket.create_connection((host, int(port)), timeout=10))
+            connection = connections.enter_context(socket.create_connection((host, int(port)), timeout=60))
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.sendall(request * (200 * 1024 // len(request)))
                 while connection.recv(MIB):

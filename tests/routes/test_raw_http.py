@@ -33,7 +33,7 @@ REFUSED = {
 
 def exchange(server: Server, request: bytes, *, half: bool = False) -> bytes:
     host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(request)
         if half:
             connection.shutdown(socket.SHUT_WR)

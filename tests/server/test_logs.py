@@ -79,4 +79,4 @@ def test_calls_are_answered_when_nobody_reads_the_logs_any_more(operator: Operat
     process.terminate()
     process.stdout.read()
     process.stdout.close()
-    process.wait(20)
+    process.wait(60)

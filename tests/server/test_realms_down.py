@@ -27,7 +27,7 @@ FAST = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "16MB"}
 END_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
-SOON = 20.0
+SOON = 60.0
 """Seconds. A realm is tried every 5 seconds, and its pool too."""
 
 
@@ -70,7 +70,7 @@ def test_many_that_do_not_answer_are_tried_at_the_same_time(operator: Operator) 
         operator.write(config_with({f"realm{number}": url for number in range(7)}))
         started = time.monotonic()
         complaint = operator.run("serve", "--port", "0").complaint
-        assert time.monotonic() - started < 20  # 5 seconds each
+        assert time.monotonic() - started < 30  # 5 seconds each
     assert "timeout" in complaint
     assert complaint.endswith("and 4 others")
 

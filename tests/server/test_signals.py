@@ -89,6 +89,6 @@ def test_processes_that_a_background_thread_starts_get_signals() -> None:
         looked.set()
 
     with preparing.background(look, "test"):
-        assert looked.wait(10)
+        assert looked.wait(60)
     assert not blocked[0] & set(signals.ALL)
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(signals.ALL)

@@ -10,7 +10,7 @@ import httpx
 
 from server.calls import Call, begin_sync, change, credentials, log_in, push, register
 from server.databases import count, locked_space, somebody_waits
-from server.operating import ALSO_TWO, AT_ONCE, Operator, config_with, ends_within, refused, wait_for
+from server.operating import ALSO_TWO, AT_ONCE, GRACE, Operator, config_with, ends_within, refused, wait_for
 from server.raw import REGISTRATION, Raw, request
 
 
@@ -19,7 +19,7 @@ def test_a_running_request_ends_with_its_answer(operator: Operator, empty_url: s
     running = operator.serve(config_with({"default": empty_url}, bcrypt_rounds=14), "--workers", workers)
     line = Raw(running.port).send(REGISTRATION)
     time.sleep(0.4)
-    with ends_within(running, 9):
+    with ends_within(running, GRACE):
         status, headers, body = line.answer()
         assert (status, headers["connection"]) == (200, "close"), body
     assert line.until_closed() == b""
@@ -42,7 +42,7 @@ def test_a_push_that_waits_for_a_lock_is_waited_for(operator: Operator, empty_ur
         assert running.process.poll() is None
     assert call.result().status_code == 200
     assert call.result().json()["lastSync"] > 0
-    assert running.end(timeout=AT_ONCE) == 0
+    assert running.end() == 0
     assert count(empty_url, "SELECT count(*) FROM sync.rows") == 1
 
 
@@ -70,7 +70,7 @@ def test_a_body_that_keeps_arriving_is_let_through(operator: Operator, empty_url
     running = operator.serve(config_with({"default": empty_url}), "--workers", workers)
     line = Raw(running.port).send(REGISTRATION[:100])
     time.sleep(0.2)
-    with ends_within(running, 8):
+    with ends_within(running, 4 + AT_ONCE):
         line.drips(REGISTRATION[100:], pieces=8, pause=0.4)
         status, answer = line.json()
         assert (status, answer["user"]["email"]) == (200, credentials()["email"])
@@ -97,10 +97,10 @@ def test_new_connections_are_refused_while_it_ends(operator: Operator, empty_url
         call = Call(f"{running.url}/push/default", push([change(1)]), headers)
         wait_for(lambda: somebody_waits(empty_url))
         running.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: refused(running.port), 1.5)
+        wait_for(lambda: refused(running.port))
         assert call.answer is None
     assert call.result().status_code == 200
-    assert running.end(timeout=AT_ONCE) == 0
+    assert running.end() == 0
 
 
 @ALSO_TWO

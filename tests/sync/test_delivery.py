@@ -181,7 +181,7 @@ def test_g2_a_push_that_has_its_stamp_is_not_overtaken_by_another_one(user: User
             wait_for(lambda: waiting(user) >= 2 or pushes[1].done())
             reader.sync()
         for push in pushes:
-            push.result(20)
+            push.result(60)
     sync_all(reader, quick)
     assert titles(reader) == titles(slow) | titles(quick) == {"1": "cream", "2": "bread"}
 
