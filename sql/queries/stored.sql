@@ -189,6 +189,15 @@ WITH page AS (
 )
 SELECT * FROM page;
 
+-- name: one_conflict
+-- with the rest of open_conflicts
+WITH page AS (
+    SELECT space_id, tablename, rowguid, id, operation, row_data, client_date, client_id, stamp, settled, settled_at
+    FROM sync.overridden
+    WHERE space_id = %(space_id)s AND tablename = %(tablename)s AND rowguid = %(rowguid)s AND id = %(id)s
+)
+SELECT * FROM page;
+
 -- name: changes_aside
 -- What is kept aside, newest first. There is little of it: whatever breaks a limit does so again and again, and is kept once.
 SELECT k.id, k.user_id, u.email, u.space_id, k.client_id, c.details AS client_details, k.received_at, k.reason, k.detail, k.most,

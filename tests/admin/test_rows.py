@@ -75,6 +75,8 @@ def test_a_note_that_lost_a_conflict_last_week_is_found_and_comes_back_to_both_p
     assert lost["lost"]["by"] == {"client_id": tablet.client_id, "name": "Ann's phone", "operator": False}
     both = technician.get(rows(technician, f"/{lost['id']}", "overridden"))
     assert (both["lost"]["title"], both["stored"]["title"]) == ("theirs", "ours")
+    told = {**both, "lost": both["lost_version"], "stored": both["stored_version"]}
+    assert {name: told[name] for name in lost} == lost, "who, when and where, as in the list"
 
     restored = data(technician.call("POST", rows(technician, f"/{lost['id']}/restore", "overridden")))
     assert restored["changed"] is True
@@ -84,6 +86,7 @@ def test_a_note_that_lost_a_conflict_last_week_is_found_and_comes_back_to_both_p
     assert technician.get(rows(technician, resource="overridden"), **wanted) == []
     [settled] = technician.get(rows(technician, resource="overridden"), show="all", **wanted)
     assert settled["settled"] == "restored"
+    assert technician.get(rows(technician, f"/{lost['id']}", "overridden"))["settled"] == "restored"
     again = data(technician.call("POST", rows(technician, f"/{lost['id']}/restore", "overridden")))
     assert again == {**restored, "changed": False}
 

@@ -59,6 +59,14 @@ async def page(
     return await tx.all(Conflict, statement, {**of._asdict(), **place, **filters})
 
 
+async def one(tx: Tx, row: RowKey, name: str) -> Conflict:
+    """A version that lost, whether or not it is settled. Raises VersionNotFound."""
+    found = await tx.one(Conflict, "one_conflict", {**row._asdict(), "id": versions.overridden_id(name)})
+    if found is None:
+        raise VersionNotFound
+    return found
+
+
 async def dismiss(tx: Tx, row: RowKey, name: str) -> bool:
     """Settle a conflict without doing anything; the version stays. False where it was so. Raises VersionNotFound."""
     identity = versions.overridden_id(name)

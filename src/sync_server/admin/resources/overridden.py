@@ -42,7 +42,7 @@ from sync_server.stored.conflicts import Conflict
 from sync_server.stored.refusals import VersionNotFound
 from sync_server.stored.restoring import Restored
 from sync_server.stored.rows import Wanted
-from sync_server.stored.versions import RowKey
+from sync_server.stored.versions import RowKey, Version
 
 _LIST = "/realms/{realm_name:str}/overridden"
 _ONE = "/realms/{realm_name:str}/overridden/{overridden_id:str}"
@@ -63,7 +63,9 @@ class Overridden(msgspec.Struct):
 
 
 class BothVersions(msgspec.Struct):
-    """A conflict with the data of both versions; null for a row that is gone."""
+    """A conflict with the data of both versions, null for a row that is gone; `lost_version` and `stored_version` tell who
+    wrote them, when and where, as in the list.
+    """
 
     id: str
     row: str
@@ -72,6 +74,11 @@ class BothVersions(msgspec.Struct):
     lost: Any
     stored: Any
     stored_stamp: int | None
+    user: Somebody | None
+    lost_version: State
+    stored_version: State | None
+    settled: str | None
+    settled_at: datetime | None
 
 
 @get(_LIST, opt=needs(Role.VIEWER), tags=["conflicts"])
@@ -98,9 +105,11 @@ async def get_overridden(realm: NamedDependency[Realm], overridden_id: FromPath[
     row, name = _named(overridden_id)
 
     async def look(tx: Tx) -> BothVersions:
-        lost, stored = await versions.find(tx, row, name), await versions.current(tx, row)
-        data, stamp = (None, None) if stored is None else (stored.row_data, stored.stamp)
-        return BothVersions(overridden_id, row.id, row.tablename, row.rowguid, raw(lost.row_data), raw(data), stamp)
+        lost = await versions.find(tx, row, name)
+        while True:
+            stored, told = await versions.current(tx, row), _overridden(await conflicts.one(tx, row, name))
+            if (stored and stored.stamp) == (told.stored and told.stored.stamp):  # else a device has just changed it
+                return _both(told, lost, stored)
 
     return Success(await realm.transact(look))
 
@@ -167,6 +176,14 @@ def _overridden(one: Conflict) -> Overridden:
         _stored(one),
         one.settled,
         one.settled_at,
+    )
+
+
+def _both(told: Overridden, lost: Version, stored: Version | None) -> BothVersions:
+    data, stamp = (None, None) if stored is None else (stored.row_data, stored.stamp)
+    place = (told.id, told.row, told.table, told.rowguid)
+    return BothVersions(
+        *place, raw(lost.row_data), raw(data), stamp, told.user, told.lost, told.stored, told.settled, told.settled_at
     )
 
 
