@@ -31,14 +31,15 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module
 
 
-@pytest.mark.timeout(300)
-def test_every_case_gets_right_answers(tmp_path: Path, modules: Any) -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("only", [["push", "pull", "refresh"], pytest.param([], marks=pytest.mark.long)])
+def test_every_case_gets_right_answers(tmp_path: Path, modules: Any, only: list[str]) -> None:
     figures = tmp_path / "figures.json"
-    done = bench("--short", "--json", figures, "--directory", tmp_path)
+    done = bench("--short", "--json", figures, "--directory", tmp_path, *(["--only", *only] if only else []))
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads(figures.read_text())
     assert document["postgres"]["fsync"] == "on"
-    assert {figure["case"] for figure in document["figures"]} == set(modules("cases").CASES)
+    assert {figure["case"] for figure in document["figures"]} == set(only or modules("cases").CASES)
     for figure in document["figures"]:
         assert figure["what"] in done.stdout
         assert math.isfinite(figure["median"])

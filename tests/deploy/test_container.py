@@ -95,7 +95,7 @@ def test_it_is_process_1_and_has_no_privileges(start: Start) -> None:
     assert "ro" in root[3].split(",")
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.long)])
 def test_it_ends_when_it_is_told_to(service: Service, start: Start, workers: str) -> None:
     running = start("--workers", workers)
     register(service)
@@ -113,6 +113,7 @@ def test_the_health_check_tells_a_server_that_answers_from_one_that_does_not(ser
     assert service.container.run(HEALTH).returncode != 0
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_is_replaced_and_leaves_no_zombie(service: Service, start: Start) -> None:
     running = start("--workers", "2")
     register(service)
@@ -147,6 +148,7 @@ def test_the_other_commands_work_in_the_same_container(service: Service) -> None
     assert "/data/outbox" in checked.stdout
 
 
+@pytest.mark.long
 def test_nothing_of_a_container_is_left_behind(service: Service) -> None:
     with service.container.start([*COMMAND, "--workers", "2"]) as running:
         running.wait_for("listens on")

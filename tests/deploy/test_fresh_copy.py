@@ -38,6 +38,7 @@ def copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree(TOP, tmp_path / "fresh copy", ignore=hidden))
 
 
+@pytest.mark.long  # .ci/run itself begins with the same, and the image installs what serving needs
 @INSTALLING
 def test_one_command_serves_a_device_from_nothing(copy: Path) -> None:
     assert not (copy / ".venv").exists()

@@ -24,10 +24,12 @@ def met(result: Result) -> int:
     return sum(result.events[name] for name in RETRIES)
 
 
+@pytest.mark.long
 def test_nothing_is_lost_on_the_network(world: World, seed: int) -> None:
     assert all_of_layer(world, "network", seed).tally.lost > 5
 
 
+@pytest.mark.long
 def test_nothing_is_lost_with_the_server(world: World, seed: int) -> None:
     assert all_of_layer(world, "server", seed).tally.lost > 2
 

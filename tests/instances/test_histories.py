@@ -15,7 +15,7 @@ from histories import live_at_once, play
 from instances.uploading import UploadingDevice
 from users import NewUser
 
-GAMES = int(os.environ.get("SYNC_TEST_GAMES", "8"))
+GAMES = int(os.environ.get("SYNC_TEST_GAMES", "6"))
 FIRST_SEED = int(os.environ.get("SYNC_TEST_SEED", "0"))
 pytestmark = pytest.mark.timeout(120 + 10 * GAMES)
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from server.calls import log_in, register
-from server.operating import Operator, config_with, free_port, wait_for
+from server.operating import ALSO_TWO, Operator, config_with, free_port, wait_for
 from server.raw import Raw
 from sync_server import migrations
 
@@ -73,7 +73,7 @@ def running_on(operator: Operator, pid: int) -> bool:
     return operator.postmasters() in ([], [pid])
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@ALSO_TWO
 def test_the_next_start_takes_over_what_a_killed_server_left(operator: Operator, workers: str) -> None:
     running = operator.has_cluster().serve(EMBEDDED, "--workers", workers)
     assert register(running.url).status_code == 200
@@ -135,8 +135,10 @@ def test_migrate_and_check_alone_start_it_and_stop_it(operator: Operator) -> Non
     assert "is up to date" in operator.run("check").out
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("moment", ["data/postgres.lock", "data/postgres/postmaster.pid"])
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [("data/postgres.lock", signal.SIGTERM), ("data/postgres/postmaster.pid", signal.SIGINT)],
+)
 def test_a_signal_while_it_starts(operator: Operator, moment: str, number: int) -> None:
     operator.write(EMBEDDED)
     running = operator.launch(*LISTEN)

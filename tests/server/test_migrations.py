@@ -102,14 +102,14 @@ def test_applies_what_is_new_only(empty_url: str) -> None:
     assert migrations.migrate(empty_url, migrations=[first]) == []  # an older server beside a newer one
 
 
-@pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
+@pytest.mark.parametrize("isolation", ["read committed", "serializable"])
 def test_several_processes_at_once_apply_it_once(empty_url: str, isolation: str) -> None:
     with psycopg.connect(superuser(empty_url), autocommit=True) as connection:
         setting = f"SET default_transaction_isolation = '{isolation}'"
         connection.execute(f'ALTER DATABASE "{database_of(empty_url)}" {setting}'.encode())
-    with multiprocessing.get_context("spawn").Pool(8) as pool:
-        applied = pool.map(migrations.migrate, [empty_url] * 8, chunksize=1)
-    assert sorted(applied, key=len) == [[]] * 7 + [NAMES]
+    with multiprocessing.get_context("spawn").Pool(5) as pool:
+        applied = pool.map(migrations.migrate, [empty_url] * 5, chunksize=1)
+    assert sorted(applied, key=len) == [[]] * 4 + [NAMES]
     assert count(empty_url, RECORDS) == len(NAMES)
 
 
@@ -149,9 +149,9 @@ def test_killed_in_the_middle_it_leaves_nothing_half_done(empty_url: str) -> Non
 
 def test_others_wait_for_a_slow_one_whatever_the_timeouts_of_their_role(empty_url: str) -> None:
     with psycopg.connect(superuser(empty_url), autocommit=True) as connection:
-        for setting in ("statement_timeout = '300ms'", "lock_timeout = '200ms'"):
+        for setting in ("statement_timeout = '1s'", "lock_timeout = '200ms'"):
             connection.execute(f'ALTER DATABASE "{database_of(empty_url)}" SET {setting}'.encode())
-    slow = [Migration(1, "0001_slow", "SELECT pg_sleep(2)")]
+    slow = [Migration(1, "0001_slow", "SELECT pg_sleep(3)")]
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         applying = pool.starmap_async(migrations.migrate, [(empty_url, "sync", slow)] * 3, chunksize=1)
         seen = set()
