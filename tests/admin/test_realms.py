@@ -92,4 +92,5 @@ def test_a_database_that_hangs_does_not_hold_up_the_answer(owner: Person, half: 
     assert found["health"]["answers"] is True
     assert found["counts"]["users"] >= 1
     assert found["counts"]["rows"] is None
+    assert found["counts"]["open_overridden"] == 0
     assert owner.get("/realms/api")["counts"]["rows"] == 0

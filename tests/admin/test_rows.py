@@ -111,8 +111,11 @@ def test_a_conflict_can_be_dismissed_and_the_version_stays(technician: Person, u
     conflict(user)
     of = {"user": user_id(user)}
     [lost] = technician.get(rows(technician, resource="overridden"), **of)
-    path = rows(technician, f"/{lost['id']}/dismiss", "overridden")
+    path, realm = rows(technician, f"/{lost['id']}/dismiss", "overridden"), f"/realms/{technician.realm}"
+    before = technician.get(realm)["counts"]
     assert data(technician.call("POST", path)) == {"changed": True}
+    after = technician.get(realm)["counts"]
+    assert (before["open_overridden"] - after["open_overridden"], before["overridden"]) == (1, after["overridden"])
     assert data(technician.call("POST", path)) == {"changed": False}
     assert technician.get(rows(technician, resource="overridden"), **of) == []
     assert data(technician.call("POST", path.replace("dismiss", "restore")))["changed"] is True

@@ -25,6 +25,13 @@ class Accounts(NamedTuple):
     """That wait to be sent."""
 
 
+class Open(NamedTuple):
+    """What nobody has restored or dismissed yet."""
+
+    open_overridden: int
+    open_kept_aside: int
+
+
 class Rows(NamedTuple):
     rows: int
     """Without deleted ones."""
@@ -40,6 +47,7 @@ class Condition(NamedTuple):
     size: int | None
     """Bytes of the whole database; CockroachDB does not tell."""
     accounts: Accounts | None
+    open: Open | None
     rows: Rows | None
 
 
@@ -47,12 +55,13 @@ async def of(realm: Realm) -> Condition:
     """Ask the realm's database, one question after the other; none more once one was in vain."""
     begun = time.monotonic()
     if await _in_time(realm.read(lambda tx: tx.value("database_time", {}))) is None:
-        return Condition(None, None, None, None)
+        return Condition(None, None, None, None, None)
     ms = (time.monotonic() - begun) * 1000
     size = await _in_time(realm.read(_size))
     accounts = await _in_time(realm.read(lambda tx: tx.one(Accounts, "count_accounts", {})))
+    opened = await _in_time(realm.read(lambda tx: tx.one(Open, "count_open", {})))
     rows = await _in_time(realm.read(lambda tx: tx.one(Rows, "count_rows", {})))
-    return Condition(round(ms, 1), size, accounts, rows)
+    return Condition(round(ms, 1), size, accounts, opened, rows)
 
 
 async def _size(tx: Tx) -> int | None:

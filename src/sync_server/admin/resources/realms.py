@@ -67,6 +67,9 @@ class RealmCounts(msgspec.Struct):
     rows: int | None
     overridden: int | None
     kept_aside: int | None
+    open_overridden: int | None
+    """Of these, what nobody has restored or dismissed yet."""
+    open_kept_aside: int | None
 
 
 class RealmDetails(RealmSummary):
@@ -99,7 +102,8 @@ async def get_realm(server: NamedDependency[Server], realm: NamedDependency[Real
     found = await condition.of(realm)
     accounts = found.accounts._asdict() if found.accounts else {}
     rows = found.rows._asdict() if found.rows else {}
-    counted = {field: {**accounts, **rows}.get(field) for field in RealmCounts.__struct_fields__}
+    waiting = found.open._asdict() if found.open else {}
+    counted = {field: {**accounts, **rows, **waiting}.get(field) for field in RealmCounts.__struct_fields__}
     health = Health(found.ms is not None, found.ms)
     settings = {"limits": realm.settings.limits, "retention": realm.settings.retention}
     details: dict[str, Any] = {**settings, "health": health, "size": found.size, "counts": RealmCounts(**counted)}
