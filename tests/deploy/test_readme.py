@@ -100,7 +100,7 @@ def commands_told() -> list[str]:
     for file in (TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))):
         for block in re.findall(r"```sh\n(.*?)```", file.read_text(), re.DOTALL):
             found += re.findall(
-                r"(?:sync-server|run --rm -T server) ((?:\"[^\"]*\"|\$\([^)]*\)|[^|;<>&#')\n])+)", block
+                r"(?:sync-server|run --rm -T server) (?=[a-z])((?:\"[^\"]*\"|\$\([^)]*\)|[^|;<>&#')\n])+)", block
             )
         found += re.findall(r"`sync-server ([a-z][^`|]+)`", file.read_text())
     return [command.strip() for command in found]
