@@ -13,6 +13,7 @@ from conftest import Process, start_server
 from postgres import Postgres, realm_at
 from sync_server import adoption
 from sync_server.adoption import Report
+from sync_server.adoption.progress import Progress
 
 NUMBERS = itertools.count(1)
 """For names: a module's fixtures may be made several times in one worker."""
@@ -27,9 +28,9 @@ class Silent:
         pass
 
 
-def adopt(url: str, *, dry_run: bool = False, all_again: bool = False) -> Report:
+def adopt(url: str, progress: Progress | None = None, *, dry_run: bool = False, all_again: bool = False) -> Report:
     settings = realm_at(url)
-    return adoption.adopt("main", settings, url, Silent(), dry_run=dry_run, all_again=all_again)
+    return adoption.adopt("main", settings, url, progress or Silent(), dry_run=dry_run, all_again=all_again)
 
 
 @pytest.fixture

@@ -110,6 +110,27 @@ def test_runs_at_the_same_time_do_it_once(new_database: Callable[[], str]) -> No
     ]
 
 
+class InStep:
+    """Has several runs begin and end their work at the same time."""
+
+    def __init__(self, runs: int) -> None:
+        self._all_there = threading.Barrier(runs, timeout=60)
+
+    def begin(self, _: int) -> None:
+        self._all_there.wait()
+
+    def advance(self, _: int) -> None:
+        self._all_there.wait()
+
+
+def test_runs_that_end_at_the_same_time_wait_for_each_other(new_database: Callable[[], str]) -> None:
+    url, progress = new_database(), InStep(4)
+    old_tables.load(url)
+    with ThreadPoolExecutor(4) as pool:
+        for report in pool.map(lambda _: adopt(url, progress), range(4)):
+            assert report.adopted_accounts == 4
+
+
 def command(directory: Path, url: str, *arguments: str) -> list[str]:
     directory.mkdir(exist_ok=True)
     (directory / "config.json").write_text(json.dumps({"db": {"realms": {"main": url}}}))

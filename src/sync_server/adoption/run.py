@@ -95,10 +95,13 @@ def _run(books: Books, realm: str, progress: Progress, *, dry_run: bool) -> Repo
     for users in _batches(work):
         done.add(_take_over(books, [user_id for user_id, _ in users], looked_at))
         progress.advance(sum(lines for _, lines in users))
-    with _transaction(books):
-        report = _report(books, realm, done, seconds=time.monotonic() - began, dry_run=dry_run)
-        books.execute("keep_report", id=run_id, report=msgspec.json.encode(report).decode())
-        books.execute("finish_adoptions")
+    seconds = time.monotonic() - began
+    return _repeat(books, lambda: _finish(books, run_id, _report(books, realm, done, seconds=seconds, dry_run=dry_run)))
+
+
+def _finish(books: Books, run_id: uuid.UUID, report: Report) -> Report:
+    books.execute("keep_report", id=run_id, report=msgspec.json.encode(report).decode())
+    books.execute("finish_adoptions")
     return report
 
 
