@@ -80,6 +80,36 @@ def test_which_devices_have_not_synced_for_ten_days_and_why(technician: Person, 
     assert of_bob["trouble"] == "user_locked"
 
 
+def test_those_in_trouble_are_found_among_the_others(technician: Person, user: User) -> None:
+    expected = []
+    for number in range(6):
+        device = user.device()
+        if number != 0:
+            device.sync()
+            age(user, device, 6 - number)
+        if number in {2, 5}:
+            data(technician.call("POST", clients(technician, device, "/sign-out")))
+        if number in {0, 2, 5}:
+            expected.append(device.client_id)
+    for limit in (1, 2, 3, 200):
+        assert all_troubled(technician, user, limit) == expected
+
+
+def all_troubled(technician: Person, user: User, limit: int) -> list[str]:
+    found: list[str] = []
+    wanted: dict[str, Any] = {"user": user_id(user), "troubled": "true", "limit": limit}
+    for _ in range(5):
+        answer = technician.call("GET", clients(technician), params=wanted)
+        page = [one["id"] for one in data(answer)]
+        assert len(page) <= limit
+        found += page
+        pagination = answer.json()["meta"]["pagination"]
+        if pagination["next"] is None:
+            return found
+        wanted["cursor"] = pagination["next"]
+    raise AssertionError(found)
+
+
 def test_a_device_is_shown_with_what_an_operator_needs(technician: Person, user: User) -> None:
     phone, tablet = user.device(), user.device()
     sync_all(phone, tablet)

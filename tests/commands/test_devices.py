@@ -34,6 +34,7 @@ def test_devices_are_listed_with_what_troubles_them(command: CommandLine) -> Non
     assert len(command.lines("device", "list", *REALM, "--not-synced", "4")) == 2
     assert [line["id"] for line in command.lines("device", "list", *REALM, "--not-synced", "6")] == [str(PHONE)]
     assert len(command.lines("device", "list", *REALM, "--user", "ANN@x")) == 2
+    assert [line["id"] for line in command.lines("device", "list", *REALM, "--troubled")] == [str(PHONE)]
     assert "\tTab\tX1\t20" in command.run("device", "list", *REALM)
     assert "no such user" in command.complaint("device", "list", *REALM, "--user", "bob@x")
 

@@ -40,9 +40,17 @@ def device() -> None:
     "--not-synced", type=click.IntRange(0, 36_500), metavar="DAYS", help="Only those that have not for so long."
 )
 @click.option("--search", help="Only those with this in what they say of themselves, or in the user's address.")
+@click.option("--troubled", is_flag=True, help="Only those that have a trouble.")
 @tables.JSON
 def list_devices(
-    path: Path, realm: str, email: str | None, not_synced: int | None, search: str | None, *, as_json: bool
+    path: Path,
+    realm: str,
+    email: str | None,
+    not_synced: int | None,
+    search: str | None,
+    *,
+    troubled: bool,
+    as_json: bool,
 ) -> None:
     """List devices, those first that have not synced for longest; `trouble` says why, as far as the server knows."""
 
@@ -50,11 +58,11 @@ def list_devices(
         wanted = await found.read(functools.partial(_wanted, email=email, days=not_synced, search=search))
         listed: list[Device] = []
         while True:
-            after = (listed[-1].last_sync or 0, listed[-1].id) if listed else None
+            after = listed[-1].place if listed else None
             page = await found.read(functools.partial(_page, wanted=wanted, after=after))
             listed += page
             if len(page) < _PAGE:
-                return listed
+                return [device for device in listed if device.trouble or not troubled]
 
     tables.show(_COLUMNS, map(_shown, realms.within(path, realm, look)), as_json=as_json)
 

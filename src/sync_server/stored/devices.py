@@ -13,8 +13,13 @@ from sync_server.database import Tx
 from sync_server.stored.refusals import DeviceNotFound
 
 MOST_BEHIND = 1000
+_LOOK, _LOOKS = 200, 10
+"""Devices that are looked at for those in trouble: at a time, and how often for a page."""
 _LOWEST = UUID(int=0)
 _NEVER = -1
+
+
+Place = tuple[int, UUID]
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -65,6 +70,11 @@ class Device(NamedTuple):
     behind: int
 
     @property
+    def place(self) -> Place:
+        """Where it stands in lists."""
+        return self.last_sync or 0, self.id
+
+    @property
     def trouble(self) -> str | None:
         """Why it does not sync, as far as the server knows: None where nothing is wrong."""
         if not self.active:
@@ -81,15 +91,31 @@ class Device(NamedTuple):
         return "silent" if self.silent else None
 
 
-Place = tuple[int, UUID]
-
-
 async def page(tx: Tx, wanted: Wanted, after: Place | None, fetch: int) -> Sequence[Device]:
     """Up to `fetch` devices behind a place (last_sync or 0, id), those first that have not synced for longest."""
     synced, identity = after or (_NEVER, _LOWEST)
     return await tx.all(
         Device, "devices", {**wanted.parameters, "synced": synced, "after_id": identity, "fetch": fetch}
     )
+
+
+async def troubled(tx: Tx, wanted: Wanted, after: Place | None, limit: int) -> tuple[list[Device], Place | None]:
+    """Up to `limit` devices that something is wrong with, and from where to go on, None at the end.
+
+    Behind the place `after`, as `page`; so many devices are looked at, so there may be fewer, or none, before the end.
+    """
+    found: list[Device] = []
+    for _ in range(_LOOKS):
+        looked_at = await page(tx, wanted, after, _LOOK)
+        for device in looked_at:
+            after = device.place
+            if device.trouble is not None:
+                found.append(device)
+            if len(found) == limit:
+                return found, after
+        if len(looked_at) < _LOOK:
+            return found, None
+    return found, after
 
 
 async def count(tx: Tx, wanted: Wanted) -> int:

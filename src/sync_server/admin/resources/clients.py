@@ -90,14 +90,22 @@ async def list_clients(
         str | None,
         QueryParameter(max_length=255, description="A part of the device's description or the user's address"),
     ] = None,
+    troubled: Annotated[bool, QueryParameter(description="Only devices that have a `trouble`")] = False,
 ) -> Page[Client]:
-    """Devices, those first that have not synced for longest."""
+    """Devices, those first that have not synced for longest.
+
+    With `troubled` a page looks at 2,000 devices: it may have fewer than `limit`, or none, and `next` goes on; there is no
+    `total`.
+    """
     before = None if not_synced_since is None else milliseconds(not_synced_since, 0)
     wanted = Wanted(user, before, storable(search, "search") if search else None)
     after = paging.after(tuple[int, UUID])
+    if troubled:
+        some, following = await realm.read(lambda tx: devices.troubled(tx, wanted, after, paging.limit))
+        return paging.part([shown(device) for device in some], following)
     found = await realm.read(lambda tx: devices.page(tx, wanted, after, paging.fetch))
     total = await realm.read(lambda tx: devices.count(tx, wanted))
-    return paging.page(found, lambda device: (device.last_sync or 0, device.id), total, shown)
+    return paging.page(found, lambda device: device.place, total, shown)
 
 
 @get(_ONE, opt=needs(Role.VIEWER), tags=["clients"])
