@@ -73,7 +73,7 @@ page AS (
                     WHERE space_id = (SELECT space_id FROM bounds) AND stamp <= (SELECT "to" FROM bounds)
                         AND (stamp, ordinal) > ((SELECT %(after_stamp)s::bigint), (SELECT %(after_ordinal)s::bigint))
                     ORDER BY stamp, ordinal
-                    LIMIT 4000
+                    LIMIT 1000
                 ) following
                 ORDER BY stamp, ordinal
                 LIMIT %(rows)s
@@ -130,7 +130,7 @@ FROM (
         WHERE space_id = (SELECT %(space_id)s::uuid) AND stamp <= (SELECT %(to)s::bigint)
             AND (stamp, ordinal) > ((SELECT %(after_stamp)s::bigint), (SELECT %(after_ordinal)s::bigint))
         ORDER BY stamp, ordinal
-        LIMIT 4000
+        LIMIT 1000
     ) following
     ORDER BY stamp, ordinal
     LIMIT %(rows)s

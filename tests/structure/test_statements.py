@@ -213,7 +213,7 @@ def test_a_pull_of_a_big_space_is_not_planned_anew_each_time(migrated_url: str, 
         **dict.fromkeys(("from_", "after_stamp", "to", "first_stamp"), most - 10),
         "client_dates": [0],
         "after_ordinal": 1,
-        "rows": engine.FIRST_PAGE_ROWS,
+        "rows": engine.PART_ROWS,
         "bytes": engine.PAGE_BYTES,
         "small": engine.SMALL,
         "session": 0,
@@ -251,8 +251,8 @@ def test_who_calls_is_not_looked_up_by_a_new_plan_each_time(migrated_url: str) -
 
 
 @pytest.mark.parametrize("name", ["page_of_pull", "page_of_small_rows"])
-def test_a_page_may_have_as_many_rows_as_its_statement_says(name: str) -> None:
-    assert f"LIMIT {engine.PAGE_ROWS}\n" in queries("sync")[name]
+def test_a_part_of_a_page_may_have_as_many_rows_as_its_statement_says(name: str) -> None:
+    assert f"LIMIT {engine.PART_ROWS}\n" in queries("sync")[name]
 
 
 def test_what_continues_another_statement_has_the_rest_of_it() -> None:

@@ -15,7 +15,7 @@ from postgres import Postgres
 from sync_server import migrations
 from sync_server.database import Tx
 from sync_server.sync import engine
-from sync_server.sync.engine import FIRST_PAGE_ROWS, PAGE_ROWS, SMALL, Place, PullUnderWay
+from sync_server.sync.engine import PAGE_PARTS, PART_ROWS, SMALL, Place, PullUnderWay
 
 CLIENT = uuid.UUID(int=7)
 STRANGE = [
@@ -23,7 +23,7 @@ STRANGE = [
     "\uffff", "\U0001f9a9", "a\\u0000b", "%", "", " ", "null",
 ]  # fmt: skip
 DATA = ["{}", '{"n":1.0}', '{ "b" : 12345678901234567890,\n\t"a":"\\u0000 \\ud800 \\" é\U0001f9a9"}', None]
-ROWS = FIRST_PAGE_ROWS + 2 * PAGE_ROWS
+ROWS = 6000
 FIRST_STAMP = 10
 
 
@@ -98,15 +98,15 @@ async def walk(url: str, space_id: uuid.UUID, *, small: bool) -> tuple[list[str]
     """
     pull = PullUnderWay(space_id, uuid.uuid4(), 0, 0, ROWS, FIRST_STAMP, ())
     place: Place | None = Place(-1, 0)
-    names, lines, delivered, rows = list[str](), list[bytes](), 0, FIRST_PAGE_ROWS
+    names, lines, delivered, parts = list[str](), list[bytes](), 0, 1
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         tx = Told(connection, "sync")
         tx.names = names
         while place is not None:
             async with connection.transaction():
-                page = await engine.next_page(tx, pull, place, rows)
+                page = await engine.next_page(tx, pull, place, parts)
             lines += [page.lines] if page.lines else []
-            delivered, rows = delivered + page.delivered, PAGE_ROWS
+            delivered, parts = delivered + page.delivered, PAGE_PARTS
             place = page.next if small or page.next is None else page.next._replace(small=False)
     return names, b",".join(lines), delivered
 
@@ -114,11 +114,12 @@ async def walk(url: str, space_id: uuid.UUID, *, small: bool) -> tuple[list[str]
 @pytest.mark.parametrize(
     ("large", "read"),
     [
-        pytest.param([], "psss", id="none"),
-        pytest.param([0], "ppss", id="in the first page"),
-        pytest.param([1000], "pspps", id="at the beginning of a page"),
-        pytest.param([4999], "pspps", id="at the end of a page"),
-        pytest.param([1000, 3000, 5000, 8999], "psppp", id="in every page"),
+        pytest.param([], "pssssss", id="none"),
+        pytest.param([0], "ppsssss", id="in the first page"),
+        pytest.param([1000], "psppssss", id="at the beginning of a part"),
+        pytest.param([1999], "psppssss", id="at the end of a part"),
+        pytest.param([5999], "pssssspp", id="at the end"),
+        pytest.param([1000, 2000, 3500, 4999, 5000], "pspppppp", id="in every part"),
     ],
 )
 def test_g7_pages_of_small_rows_say_what_pages_of_any_rows_say(url: str, large: list[int], read: str) -> None:
@@ -129,4 +130,5 @@ def test_g7_pages_of_small_rows_say_what_pages_of_any_rows_say(url: str, large: 
     assert json.loads(b"[" + text + b"]") == told
     assert delivered == len(told)
     assert (text, delivered) == asyncio.run(walk(url, space_id, small=False))[1:]
+    assert ROWS == (1 + PAGE_PARTS + 1) * PART_ROWS
     assert "".join(name.removeprefix("page_of_")[0] for name in names) == read

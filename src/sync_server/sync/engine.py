@@ -24,17 +24,18 @@ from sync_server.sync.protocol import DATE_LIMIT, Change, Pull, Push
 TAKEOVER = 120_000
 """Milliseconds after which a new pull may take the place of a sync under way. Its own pushes never expire. A start that
 lies as far in the future counts too: the database's clock was wrong then, which must not block the client."""
-FIRST_PAGE_ROWS = 1000
-PAGE_ROWS = 4000
-"""Versions that a page looks at. The first one has fewer, so that the answer begins early."""
+PART_ROWS = 1000
+"""Versions that a statement looks at: of 4000 at once, each takes PostgreSQL longer."""
+PAGE_PARTS = 4
+"""Statements for a page at most. The first page has one, so that the answer begins early."""
 PAGE_BYTES = 1024 * 1024
 SMALL = 512
-"""Bytes of a row's data. Of rows as small as those before a page has PAGE_ROWS, whatever their bytes (2 MiB at most)."""
+"""Bytes of a row's data, of which PART_ROWS need not be added up."""
 _LAST_ORDINAL = 2**31 - 1
 
 
 class Place(NamedTuple):
-    """The version behind which a page begins, and whether the rows of the page before were all small."""
+    """The version behind which a pull goes on, and whether the rows of the part before were all small."""
 
     stamp: int
     ordinal: int
@@ -111,7 +112,7 @@ async def begin_pull_at_once(
 ) -> tuple[PullUnderWay, Page] | None:
     """As begin_pull, but in one statement (for a first pull in several of one transaction); None where more is needed."""
     begun = {"from_": pull.last_sync, "digest": pull.digest, "takeover": TAKEOVER, "most": most_syncs}
-    first_rows = FIRST_PAGE_ROWS if pull.last_sync else 0
+    first_rows = PART_ROWS if pull.last_sync else 0
     page = _page_parameters(pull.pending, Place(pull.last_sync, _LAST_ORDINAL), first_rows)
     found = await tx.one(_Page, "begin_pull", {**device.parameters, **begun, **page})
     if found is None or found.space_id is None:
@@ -206,17 +207,25 @@ def _is_new_attempt(device: Device, client: _PullClient) -> bool:
 
 async def first_page(tx: Tx, pull: PullUnderWay) -> Page:
     """The first rows of a pull."""
-    return await next_page(tx, pull, Place(pull.since, _LAST_ORDINAL if pull.since else 0), FIRST_PAGE_ROWS)
+    return await next_page(tx, pull, Place(pull.since, _LAST_ORDINAL if pull.since else 0), parts=1)
 
 
-async def next_page(tx: Tx, pull: PullUnderWay, after: Place, rows: int = PAGE_ROWS) -> Page:
-    """The rows of a long pull behind `after`, at most `rows` and about PAGE_BYTES of them; of small ones all `rows`.
+async def next_page(tx: Tx, pull: PullUnderWay, after: Place, parts: int = PAGE_PARTS) -> Page:
+    """The rows of a long pull behind `after`, until there are about PAGE_BYTES of them.
 
-    A row that changes between two pages gets a stamp above `to` and comes with the next pull.
+    A row that changes between two pages, or two of their parts, gets a stamp above `to` and comes with the next pull.
     """
     if not tx.on_cockroachdb:  # which has no such settings, and plans by itself as wanted here
         await tx.execute("plan_by_index", {})
-    parameters = {**msgspec.structs.asdict(pull), **_page_parameters(pull.pending, after, rows), "small": SMALL}
+    read = [await _part(tx, pull, after)]
+    while (place := read[-1].next) and len(read) < parts and sum(len(part.lines) for part in read) < PAGE_BYTES:
+        read.append(await _part(tx, pull, place))
+    lines = b",".join([part.lines for part in read if part.lines])
+    return Page(lines, place, sum(part.delivered for part in read))
+
+
+async def _part(tx: Tx, pull: PullUnderWay, after: Place) -> Page:
+    parameters = {**msgspec.structs.asdict(pull), **_page_parameters(pull.pending, after, PART_ROWS), "small": SMALL}
     if after.small and not pull.pending:
         found = await tx.one(_Page, "page_of_small_rows", parameters)
         if found is not None and (found.largest or 0) <= SMALL:
