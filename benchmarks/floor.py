@@ -76,6 +76,7 @@ def parameters(identity: uuid.UUID, count: int) -> dict[str, Any]:
 async def measure(url: str, given: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """Of each statement: µs until its answer is there, and of the processor time that PostgreSQL took."""
     taken: dict[str, list[tuple[float, float]]] = {}
+    pulls = 0
     async with await psycopg.AsyncConnection.connect(url, autocommit=True, prepare_threshold=None) as connection:
         running = Running(connection, prepare=True)
         backend = connection.info.backend_pid
@@ -84,10 +85,12 @@ async def measure(url: str, given: Mapping[str, Any]) -> dict[str, tuple[float, 
             for name, statement in each.items():
                 before, seconds = processor_time(backend), list[float]()
                 for _ in range(BLOCK):
+                    now = {**given, "sync_number": pulls}  # a pull takes the place of the one that its token tells of
                     begun = time.perf_counter()
-                    found: list[dict[str, Any]] = await running.rows(dict, statement, given)
+                    found: list[dict[str, Any]] = await running.rows(dict, statement, now)
                     seconds.append(time.perf_counter() - begun)
                     check(name, found)
+                    pulls += name.startswith("pull")
                 used = (processor_time(backend) - before) / BLOCK
                 taken.setdefault(name, []).append((statistics.median(seconds) * 1e6, used))
     # the first rounds plan, and prepare
