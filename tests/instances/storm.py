@@ -130,7 +130,7 @@ class Storm:
         assert not self.faults, self.faults
         assert not any(thread.is_alive() for thread in threads), "a device is stuck"
 
-    def until_synced(self, more: int, limit: float = 30.0) -> None:
+    def until_synced(self, more: int, limit: float = 120.0) -> None:
         """Wait until every device has come to the end of so many further syncs."""
         goals = [(surfer, surfer.syncs + more) for surfer in self.surfers]
         deadline = time.monotonic() + limit

@@ -12,7 +12,7 @@ import pytest
 
 from device import Device, Refused, Unauthorized
 from postgres import realm_at
-from sync_server import reports
+from sync_server import pools, reports
 from sync_server.accounts import tokens
 from sync_server.config import Config, Database
 from sync_server.observing import Call
@@ -184,7 +184,8 @@ def test_what_is_left_is_reported_at_the_end(database_url: str) -> None:
         assert status(database, phone)["pulled"] == 4
 
 
-def test_what_comes_in_while_a_report_fails_is_not_overwritten_by_it() -> None:
+def test_what_comes_in_while_a_report_fails_is_not_overwritten_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "POOL_TIMEOUT", 0.5)
     url = "postgresql://nobody@127.0.0.1:1/none"
     phone, tablet = uuid4(), uuid4()
 
@@ -223,7 +224,8 @@ def test_other_calls_are_not_reported(database_url: str, route: str | None) -> N
         assert not made.waiting
 
 
-def test_while_the_database_is_away_what_there_is_waits(database_url: str) -> None:
+def test_while_the_database_is_away_what_there_is_waits(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "POOL_TIMEOUT", 0.5)
     with look_into(database_url) as database:
         phone = make_client(database)
         made = report("postgresql://nobody@127.0.0.1:1/none", [pull(phone, rows_out=1, bytes_in=5)])
@@ -279,7 +281,7 @@ def test_ids_that_nobody_proved_leave_room_for_others(database_url: str, monkeyp
 
 
 def eventually(user: User, device: Device, known: str) -> dict[str, Any]:
-    for _ in range(150):
+    for _ in range(600):
         query = f"SELECT * FROM sync.device_status WHERE client_id = %s AND {known} IS NOT NULL"
         for line in user.connection.execute(query, [device.client_id]).fetchall():
             return line
