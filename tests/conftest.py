@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -36,6 +37,9 @@ settings.load_profile("default")
 # Nobody gives up waiting for an answer because the machine is busy.
 for _limit in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _limit, 60.0)  # noqa: SLF001 - the functions have it as their default
+
+# Every client reads the certificates of the world anew, which takes longer than most calls; the tests' servers have none.
+httpx._transports.default.create_ssl_context = functools.cache(httpx._config.create_ssl_context)  # type: ignore[attr-defined] # noqa: SLF001
 
 # Directories of this run's own: pytest takes /tmp/pytest-of-<user> away from others at every start, also from the database
 # of a run that is under way, which as root belongs to another account.

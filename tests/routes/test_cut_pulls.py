@@ -83,8 +83,15 @@ def kill_the_server(installation: Installation) -> None:
     installation.process.process.kill()
 
 
-@pytest.mark.parametrize("encoding", ["identity", "gzip"])
-@pytest.mark.parametrize("end", [lose_the_database, stop_the_server, kill_the_server])
+@pytest.mark.parametrize(
+    ("end", "encoding"),
+    [
+        (lose_the_database, "identity"),
+        (lose_the_database, "gzip"),
+        (stop_the_server, "gzip"),
+        (kill_the_server, "identity"),
+    ],
+)
 def test_g2_a_cut_pull_is_a_broken_answer(
     installation: Installation, end: Callable[[Installation], None], encoding: str
 ) -> None:

@@ -30,8 +30,7 @@ except OSError:
 """
 
 
-@BOTH
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("workers", "number"), [("1", signal.SIGTERM), ("1", signal.SIGINT), ("2", signal.SIGTERM)])
 def test_ends_at_once_with_0(operator: Operator, empty_url: str, workers: str, number: int) -> None:
     running = operator.serve(config_with({"default": empty_url}), "--workers", workers)
     with ends_within(running, AT_ONCE, number):

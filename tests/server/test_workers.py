@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 
+import pytest
+
 from server.calls import register
 from server.operating import AT_ONCE, Operator, Running, config_with, refused, wait_for
 
@@ -72,6 +74,7 @@ def test_workers_end_when_their_server_is_killed(operator: Operator, empty_url: 
     assert register(again.url).status_code == 200
 
 
+@pytest.mark.long
 def test_a_worker_that_hangs_is_killed_when_the_time_is_over(operator: Operator, empty_url: str) -> None:
     running = operator.serve(config_with({"default": empty_url}, grace=1), "--workers", "2")
     hanging = min(both_workers_of(running))
