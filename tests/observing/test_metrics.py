@@ -173,7 +173,15 @@ def test_whichever_worker_is_asked_tells_of_all_and_forgets_nothing_of_those_tha
             ["pgrep", "-P", str(watched.process.process.pid)], capture_output=True, text=True, check=True
         ).stdout
         workers = [int(pid) for pid in pids.split() if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        os.kill(workers[0], signal.SIGKILL)
+
+        def the_other_knows() -> bool:
+            """What the first has counted in the last seconds, which die with it if it has not told them."""
+            os.kill(workers[0], signal.SIGSTOP)
+            known = watched.numbers("requests_total", **labels) == 30
+            os.kill(workers[0], signal.SIGKILL if known else signal.SIGCONT)
+            return known
+
+        wait_for(the_other_knows)
         wait_for(lambda: '"worker_died"' in watched.process.log)
         wait_for(lambda: watched.numbers("uptime_seconds") > 0)
         assert {watched.numbers("requests_total", **labels) for _ in range(6)} == {30}
