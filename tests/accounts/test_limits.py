@@ -50,7 +50,17 @@ def guesses(phone: Phone, first: int, number: int) -> list[Phone]:
 def spray(call: Callable[[Phone], Reply], times: int) -> list[Reply]:
     """Make the call for that many new phones, each with an address of its own, eight at a time."""
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(lambda _: call(Phone(password="123456")), range(times)))
+        return list(pool.map(lambda _: patiently(call, Phone(password="123456")), range(times)))
+
+
+def patiently(call: Callable[[Phone], Reply], phone: Phone) -> Reply:
+    """Come again a few times where the database had too many conflicts, as it may have when it is serializable."""
+    answer = call(phone)
+    for _ in range(5):
+        if answer.status != 503:
+            break
+        answer = call(phone)
+    return answer
 
 
 def errors(answers: list[Reply]) -> Counter[str]:
