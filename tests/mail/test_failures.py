@@ -134,7 +134,7 @@ def test_a_server_that_hangs_in_the_middle_of_a_mail(
     assert [entry["error"] for entry in logged.of("mail_postponed")] == ["TimeoutError"]
     # the other one went out meanwhile, on a connection of its own: what the server says late is no answer to it
     assert [entry["tries"] for entry in logged.of("mail_sent")] == [1, 2]
-    # nor does it matter whether the server, late as it is, takes what it was sent, or sees first that the connection is closed
+    # nor does it matter whether the server, late as it is, takes what it was sent, or first sees that nobody is there
     assert {received.recipients[0] for received in office.received} == {each.email for each in queued}
 
 
