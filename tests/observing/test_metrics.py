@@ -165,7 +165,8 @@ def test_whichever_worker_is_asked_tells_of_all_and_forgets_nothing_of_those_tha
     watched = start_watched(tmp_path, {"main": postgres.create_database("of_workers")}, "--workers", "2")
     labels = {"route": "/health/live", "method": "GET", "status": "200"}
     try:
-        wait_for(lambda: watched.numbers("processes") == 2)  # the first one serves before the second one is there
+        httpx.get(watched.process.url + "/", timeout=60)  # until the first one serves, the port of metrics may be shut
+        wait_for(lambda: watched.numbers("processes") == 2)
         for _ in range(30):
             httpx.get(watched.process.url + "/health/live", timeout=60)
         wait_for(lambda: [watched.numbers("requests_total", **labels) for _ in range(6)] == [30] * 6)
