@@ -138,7 +138,7 @@ def migrate(url: str, schema: str = "sync", migrations: list[Migration] | None =
             except pg.ConnectionTimeout:
                 raise
             except pg.LockNotAvailable:
-                pause = random.uniform(*_UNTIL_NEXT)  # noqa: S311
+                pause = random.uniform(*_UNTIL_NEXT)  # noqa: S311 - so that several processes do not go on meeting
                 log.warning("migration_waits", hint=_IN_USE, schema=schema, next_try_in_seconds=round(pause))
             except psycopg.Error as exc:
                 conflicts += 1

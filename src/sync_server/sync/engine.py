@@ -6,7 +6,7 @@ order of stamps is the order of commits, and no reader passes a change that is n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -217,16 +217,19 @@ async def next_page(tx: Tx, pull: PullUnderWay, after: Place, parts: int = PAGE_
     """
     if not tx.on_cockroachdb:  # which has no such settings, and plans by itself as wanted here
         await tx.execute("plan_by_index", {})
-    read = [await _part(tx, pull, after)]
+    given = {**msgspec.structs.asdict(pull), **_page_parameters(pull.pending, after, PART_ROWS), "small": SMALL}
+    may_be_small = not pull.pending
+    read = [await _part(tx, given, small=may_be_small and after.small)]
     while (place := read[-1].next) and len(read) < parts and sum(len(part.lines) for part in read) < PAGE_BYTES:
-        read.append(await _part(tx, pull, place))
+        behind = {"after_stamp": place.stamp, "after_ordinal": place.ordinal}
+        read.append(await _part(tx, {**given, **behind}, small=may_be_small and place.small))
     lines = b",".join([part.lines for part in read if part.lines])
     return Page(lines, place, sum(part.delivered for part in read))
 
 
-async def _part(tx: Tx, pull: PullUnderWay, after: Place) -> Page:
-    parameters = {**msgspec.structs.asdict(pull), **_page_parameters(pull.pending, after, PART_ROWS), "small": SMALL}
-    if after.small and not pull.pending:
+async def _part(tx: Tx, parameters: Mapping[str, Any], *, small: bool) -> Page:
+    """`small`: the rows behind that place are expected to be small, and none is pending."""
+    if small:
         found = await tx.one(_Page, "page_of_small_rows", parameters)
         if found is not None and (found.largest or 0) <= SMALL:
             return _page(found)
