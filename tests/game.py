@@ -50,6 +50,8 @@ class Plan:
     operator: Mapping[int, int] = field(default_factory=dict)
     """What an operator brings back before an exchange arrives."""
     crash_step: int | None = None
+    database_crash: int | None = None
+    """Before which exchange the database crashes."""
 
 
 @dataclass
@@ -148,6 +150,10 @@ class Game:
         household, player = self._tell("two minutes pass", number)
         self._age(household, player)
 
+    def database_crashes(self, number: int) -> None:
+        household, _ = self._tell("database crashes", number)
+        household.twin.crash()
+
     def server_clock_leaps(self, number: int, milliseconds: int) -> None:
         """The user's calls reach a server whose clock is ahead."""
         household, _ = self._tell("server clock leaps", number, milliseconds)
@@ -191,6 +197,8 @@ class Game:
                 self._sync_of_another(plan.others.get(number))
                 if number in plan.operator:
                     self.bring_back(self._number(player), plan.operator[number])
+                if number == plan.database_crash:
+                    self.database_crashes(self._number(player))
                 fault = plan.faults.get(number)
             return FAULTS[fault](request, send) if fault else send(request)
 

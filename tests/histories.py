@@ -48,7 +48,7 @@ def move(game: Game, rng: random.Random) -> None:
     elif luck < 0.97:
         game.come_back(number, with_cursor=rng.random() < 0.5)
     elif luck < 0.99:
-        game.two_minutes_pass(number)
+        rng.choice([game.two_minutes_pass, game.database_crashes])(number)
     else:
         game.server_clock_leaps(number, rng.choice([1, 50, 3_600_000]))
 
@@ -63,6 +63,7 @@ def random_plan(rng: random.Random) -> Plan:
         others={rng.randrange(5): rng.randrange(6) for _ in range(rng.choice([0, 1, 2]))},
         operator={rng.randrange(5): rng.randrange(20) for _ in range(rng.choice([0, 0, 0, 1]))},
         crash_step=rng.choice([None, None, None, rng.randrange(10)]),
+        database_crash=rng.choice([None, None, None, rng.randrange(5)]),
     )
 
 

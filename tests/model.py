@@ -1,11 +1,11 @@
 """The sync algorithm as an executable model, with simulated devices that play random histories on it.
 
 `Space` is the oracle of the tests: what docs and SQL say in their own way, it says in the fewest lines. `python
-tests/model.py [runs] [first_seed]` plays random histories (edits, syncs, crashes at any step, lost requests and answers,
-the client's resend of every failed call, copies of requests that arrive much later, skewed clocks, restored backups of
-devices and of the server, devices that join or come back as new clients, that sync in the middle of each other's syncs,
-pruned tombstones, versions that an operator brings back), lets the devices come to rest, and checks that all hold the
-same rows (G1-G3, G5, G6).
+tests/model.py [runs] [first_seed]` plays random histories (edits, syncs, crashes of devices at any step and of the
+database, lost requests and answers, the client's resend of every failed call, copies of requests that arrive much later,
+skewed clocks, restored backups of devices and of the server, devices that join or come back as new clients, that sync in
+the middle of each other's syncs, pruned tombstones, versions that an operator brings back), lets the devices come to
+rest, and checks that all hold the same rows (G1-G3, G5, G6).
 Standard library only.
 """
 
@@ -57,10 +57,12 @@ class Sync:
 @dataclass
 class Client:
     first_stamp: int | None = None
-    acknowledged: int = 0  # the cursor that came with the latest pull
+    acknowledged: int | None = None  # no cursor that may still come is lower, as far as is known
+    last_push: tuple[Any, int] | None = None
+    # what is not durable: the numbers of syncs since the database's last crash, and the one under way
+    first_number: int = 0
     sync_number: int = 0
     sync: Sync | None = None
-    last_push: tuple[Any, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,10 @@ class Delivered:
 
 class Refused(Exception):
     """The call is answered with an error; nothing has changed."""
+
+
+class TokenRejected(Refused):
+    """The device gets itself another token and tries again."""
 
 
 @dataclass
@@ -97,8 +103,17 @@ class Space:
 
     def register(self, client_id: str) -> None:
         """Also of one that an operator had removed; what is said with its former tokens is refused."""
+        self.clients[client_id] = self._numbered_anew(Client())
+
+    def crash(self) -> None:
+        """The database crashes: of the syncs under way nothing is left, and what had a token from before begins none."""
+        self.clients = {client_id: self._numbered_anew(client) for client_id, client in self.clients.items()}
+
+    def _numbered_anew(self, client: Client) -> Client:
+        """With numbers that no token has."""
         self.tokens += 1
-        self.clients[client_id] = Client(sync_number=1_000_000_000 * self.tokens)
+        number = 1_000_000_000 * self.tokens
+        return replace(client, first_number=number, sync_number=number, sync=None)
 
     def refresh(self, client_id: str) -> Token:
         self.tokens += 1
@@ -106,6 +121,10 @@ class Space:
 
     def pull(self, token: Token, client_id: str, cursor: int, pending: Pending) -> list[Delivered]:
         client = self.clients[client_id]
+        if not client.first_number <= token.sync_number <= client.sync_number:
+            # Maybe a copy of a pull of before the crash. If it began a sync, up to a later clock, the device's next token
+            # would carry that one's number, and it would never hear of what came in between the two.
+            raise TokenRejected
         request = (cursor, tuple(sorted(pending.items())))
         if client.sync is None or self._may_take_over(client, client.sync, token, request):
             self._begin(client, Sync(min(cursor, self.clock), self.clock, request, token), cursor)
@@ -119,13 +138,19 @@ class Space:
         assert client.first_stamp is not None
         sync, first_stamp = client.sync, client.first_stamp
         since = sync.from_
-        if self._knows_more(cursor, sync.to):
+        anew = self._knows_more(client, cursor, sync.to)
+        if anew:
             since = first_stamp = 0
         ordered = sorted(self.rows.items(), key=lambda item: (item[1].stamp, item[1].ordinal))
         return [
             Delivered(key, row.operation, row.data, row.client_date, row.client)
             for key, row in ordered
-            if since < row.stamp <= sync.to and self._wanted(client_id, sync.from_, first_stamp, row, pending.get(key))
+            if since < row.stamp <= sync.to
+            and (
+                self._wanted(client_id, sync.from_, first_stamp, row, pending.get(key))
+                # pushed before, when it was not answered: then the device may have applied a version that won, and is lost
+                or (anew and key in pending and row.client == client_id and pending[key][1] == row.client_date)
+            )
         ]
 
     @staticmethod
@@ -139,25 +164,27 @@ class Space:
             return sync.stale
         return sync.stale and token == sync.token and request != sync.request  # of a client that keeps its token
 
-    def _knows_more(self, cursor: int, to: int) -> bool:
+    def _knows_more(self, client: Client, cursor: int, to: int) -> bool:
         """Whether a device may hold what the server has lost: then all that the server has is sent, whatever the cursor.
 
-        So are, with the next pull, its own changes of this sync: it may have broken off a sync after it had applied a
-        version that won, and in the restored space its edit may win.
+        So are, with the next pull, its own changes of this sync: it may have broken off a sync, its first one even, after it
+        had applied a version that won; in the restored space its edit may win.
         """
-        return cursor > to or 0 < cursor < self.restored
+        was_here = client.first_stamp is not None and client.first_stamp < self.restored
+        return cursor > to or (cursor < self.restored and (cursor > 0 or was_here))
 
     def _begin(self, client: Client, sync: Sync, cursor: int) -> None:
         client.sync_number += 1
-        client.sync = sync
         if client.first_stamp is None:  # with a cursor the device has had another client here: it may hold rows
             client.first_stamp = 0 if cursor > 0 else sync.to
-        if self._knows_more(cursor, sync.to):
+        if self._knows_more(client, cursor, sync.to):
             client.acknowledged = 0
             self._bring_back(0)
         else:
-            client.acknowledged = sync.from_
+            if client.acknowledged is None or sync.from_ < client.acknowledged or client.sync is not None:
+                client.acknowledged = sync.from_  # else when it ends, so that most syncs begin without anything durable
             self._bring_back(max(sync.from_, client.first_stamp))
+        client.sync = sync
 
     @staticmethod
     def _wanted(client_id: str, from_: int, first_stamp: int, row: Row, pending: tuple[str, int] | None) -> bool:
@@ -173,7 +200,7 @@ class Space:
         client that pulls for the first time gets live rows only. How many were forgotten.
         """
         horizon = min(
-            [oldest, *(client.acknowledged for client in self.clients.values() if client.first_stamp is not None)]
+            [oldest, *(client.acknowledged or 0 for client in self.clients.values() if client.first_stamp is not None)]
         )
         gone = {key: row for key, row in self.rows.items() if row.operation == "D" and row.stamp <= horizon}
         for key, row in gone.items():
@@ -197,9 +224,11 @@ class Space:
         vars(self).update(vars(copy.deepcopy(backup)) | {"tokens": self.tokens})
         self.clock = self.restored = beyond
         for client in self.clients.values():
-            client.sync, client.last_push, client.acknowledged = None, None, 0
-            client.first_stamp = client.first_stamp or 0  # it may have begun its first sync since the backup
-            client.sync_number += 1_000_000  # tokens of before the restore are void; here their numbers say so
+            client.last_push, client.acknowledged = None, 0
+            client.first_stamp = (
+                0  # it may have pulled rows since the backup that are deleted there, and not have said so
+            )
+        self.crash()  # tokens of before the restore are void; here their numbers say so
 
     def belongs(self, token: Token, client: Client) -> bool:
         """Whether a call is part of the sync under way, not a straggler of an earlier one."""
@@ -227,8 +256,11 @@ class Space:
             return None
         to = client.sync.to
         others = any(row.stamp > to and row.client != client_id for row in self.rows.values())
-        answer = to if others or self._knows_more(client.sync.from_, to) else self.clock
-        client.sync, client.last_push = None, (request, answer)
+        answer = to if others or self._knows_more(client, client.sync.from_, to) else self.clock
+        client.last_push = (request, answer)
+        # only now, so that a sync begins without anything durable
+        client.acknowledged = max(client.acknowledged or 0, client.sync.from_)
+        client.sync = None
         return answer
 
     def _store(self, sync: Sync, client_id: str, key: Key, change: Change, now: int, stamp: int, ordinal: int) -> bool:
@@ -353,14 +385,17 @@ class Device:
         self.faulty = True
         self.refreshes = rng.random() < 0.8  # clients up to 1.3 keep a token for a day
         self.token: Token | None = None
+        self.crashes = rng.random() < 0.5  # the database, while it sends
         self.backup: Any = None
         self.stragglers: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self.register()
 
     def untold(self) -> list[int]:
-        """Cursors of which the server cannot know that they may come."""
-        backup = [self.cursor, self.backup[2]] if self.backup else []
-        return backup if self.space.clients[self.name].first_stamp is not None else [*backup, self.cursor]
+        """Cursors of which the server cannot know that they may come. One of before it was put back needs all there is."""
+        cursors = [self.cursor, self.backup[2]] if self.backup else []
+        if self.space.clients[self.name].first_stamp is None:
+            cursors.append(self.cursor)
+        return [cursor if cursor >= self.space.restored else 0 for cursor in cursors]
 
     def register(self) -> None:
         """As a client that is new here: it begins anew, with all that it has as new rows, or goes on from its cursor."""
@@ -404,6 +439,7 @@ class Device:
         ):  # an old client's late copies look like new calls
             self.stragglers.append((function, copy.deepcopy(sent)))
         for last_try in (False, True):
+            self._perhaps_crash()
             luck = self.rng.random() if self.faulty else 1.0
             if luck < 0.02:
                 raise Crash
@@ -411,6 +447,9 @@ class Device:
                 continue  # the request was lost
             try:
                 answer = function(*sent)
+            except TokenRejected:
+                self.token = self.space.refresh(self.name)
+                return function(self.token, *sent[1:])
             except Refused:
                 if last_try:
                     raise
@@ -421,6 +460,10 @@ class Device:
                 raise Crash
             return answer
         raise Lost
+
+    def _perhaps_crash(self) -> None:
+        if self.faulty and self.crashes and self.rng.random() < 0.03:
+            self.space.crash()
 
     def _request(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         if self.faulty and self.rng.random() < 0.02:

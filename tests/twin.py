@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import jwt
 
 from device import wall_clock
-from model import OPERATOR, Change, Client, Delivered, Key, Refused, Space, Token
+from model import OPERATOR, Change, Client, Delivered, Key, Refused, Space, Token, TokenRejected
 from operators import put_back
 from sync_server.stored.versions import RowKey
 from users import User
@@ -72,8 +72,12 @@ class Twin:
         self.tokens[access] = (client, self.space.refresh(client))
 
     def _follow_rejection(self, request: Request) -> None:
-        """A token is void only when its session has ended, as that of a restored backup, or its client has left."""
+        """A token is void only when its session has ended, as that of a restored backup, or its client has left; and for a
+        pull when the database has crashed since.
+        """
         claims = _claims(_token(request))
+        if request.path.startswith("/pull/") and isinstance(self._pulled(request), TokenRejected):
+            return
         found = self.user.connection.execute("SELECT session FROM sync.clients WHERE id = %s", (claims["cid"],))
         for stored in found.fetchall():
             assert claims["ses"] != stored["session"], "a valid token was rejected"
@@ -82,16 +86,20 @@ class Twin:
         return self.tokens[_token(request)]
 
     def _follow_pull(self, request: Request, answer: Answer) -> None:
-        body = request.json()
-        client, token = self._bearer(request)
-        pending = {_key(change): (change["operation"], change["clientdate"]) for change in body["changes"]}
-        delivered = _outcome(lambda: self.space.pull(token, client, body["lastSync"], pending))
+        delivered = self._pulled(request)
         if isinstance(delivered, Refused):
             assert str(delivered) in refusal_of(answer)
             return
         assert answer.status == 200, answer
         assert answer.json()["outdatedRowsGuid"] == []
         assert [_delivered(row) for row in answer.json()["data"]] == delivered
+
+    def _pulled(self, request: Request) -> list[Delivered] | Refused:
+        """What the model says."""
+        body = request.json()
+        client, token = self._bearer(request)
+        pending = {_key(change): (change["operation"], change["clientdate"]) for change in body["changes"]}
+        return _outcome(lambda: self.space.pull(token, client, body["lastSync"], pending))
 
     def _follow_push(self, request: Request, answer: Answer, begun: int, ended: int) -> None:
         body = request.json()
@@ -123,6 +131,12 @@ class Twin:
             row = self.space.rows[key]
             self.acknowledged.add(Applied(key, OPERATOR, (row.operation, row.client_date, row.data)))
         self._compare(begun, ended)
+
+    def crash(self) -> None:
+        """What PostgreSQL makes of an unlogged table then, as far as it is this user's."""
+        owned = "SELECT c.id FROM sync.clients c JOIN sync.users u ON u.id = c.user_id WHERE u.email = %s"
+        self.user.connection.execute(f"DELETE FROM sync.syncs WHERE client_id IN ({owned})".encode(), [self.user.email])
+        self.space.crash()
 
     def prune(self, age: int) -> None:
         """Have the server's own statement prune tombstones of that age (ms before the space's clock), and the model."""

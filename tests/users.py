@@ -69,11 +69,13 @@ class User:
         return self._select(f"{query} ORDER BY k.received_at, k.id", self.email)
 
     def client(self, device: Device) -> dict[str, Any]:
-        return self._select("SELECT * FROM sync.clients WHERE id = %s", device.client_id)[0]
+        """What is stored of it, and of its syncs."""
+        query = "SELECT * FROM sync.clients c LEFT JOIN sync.syncs y ON y.client_id = c.id WHERE c.id = %s"
+        return self._select(query, device.client_id)[0]
 
     def two_minutes_pass(self, device: Device) -> None:
         """Put back the beginning of the device's sync under way."""
-        age = "UPDATE sync.clients SET sync_started = sync_started - %s WHERE id = %s"
+        age = "UPDATE sync.syncs SET sync_started = sync_started - %s WHERE client_id = %s"
         self.connection.execute(age, (TWO_MINUTES, device.client_id))
 
     def set_clock(self, clock: int) -> None:

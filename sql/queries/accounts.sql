@@ -58,7 +58,7 @@ SET refresh_previous = CASE WHEN c.refresh_id = %(refresh_id)s THEN c.refresh_pr
 FROM sync.users u
 WHERE c.id = %(client_id)s AND u.id = c.user_id AND u.id = %(user_id)s AND u.active
     AND u.password_hash = %(password_hash)s
-RETURNING u.token_epoch AS epoch, c.session, c.sync_number;
+RETURNING u.token_epoch AS epoch, c.session;
 
 -- name: improve_password_hash
 UPDATE sync.users SET password_hash = %(better)s WHERE id = %(user_id)s AND password_hash = %(password_hash)s;
@@ -72,10 +72,11 @@ FROM unnest(
     (SELECT %(client_ids)b::uuid[]), (SELECT %(user_ids)b::uuid[]), (SELECT %(sessions)b::bigint[]), (SELECT %(epochs)b::bigint[])
 ) WITH ORDINALITY AS asked (client_id, user_id, session, epoch, number)
 CROSS JOIN LATERAL (
-    SELECT c.refresh_id, c.refresh_previous, c.sync_number, c.sync_started IS NOT NULL AS syncing,
+    SELECT c.refresh_id, c.refresh_previous, y.sync_number, y.sync_started IS NOT NULL AS syncing,
         (extract(epoch FROM now()) * 1000)::bigint - coalesce(c.refresh_issued, 0) AS refresh_age
     FROM sync.clients c
     JOIN sync.users u ON u.id = c.user_id
+    LEFT JOIN sync.syncs y ON y.client_id = c.id
     WHERE c.id = asked.client_id AND c.user_id = asked.user_id AND c.session = asked.session
         AND u.token_epoch = asked.epoch AND u.active
     OFFSET 0

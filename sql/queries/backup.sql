@@ -10,12 +10,15 @@ SET clock = greatest(clock, (extract(epoch FROM now()) * 1000)::bigint) + %(marg
 -- name: put_back_clients
 -- Tokens of the time that was lost carry numbers that will be given out again, and may have been revoked since: all are void, and
 -- devices log in with their passwords. Nothing is known any more of what they have heard of, so no tombstone goes before they say.
--- One that had not pulled yet may have done so since, and is sent tombstones, too.
+-- One that says nothing of what it has may have pulled since, rows even that are deleted here, and is sent tombstones, too.
 UPDATE sync.clients
 SET session = greatest(session, (extract(epoch FROM now()) * 1000)::bigint) + %(margin)s,
     refresh_id = NULL, refresh_previous = NULL, push_digest = NULL, push_answer = NULL,
-    sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL,
-    acknowledged = 0, first_stamp = coalesce(first_stamp, 0);
+    acknowledged = 0, first_stamp = 0;
+
+-- name: put_back_syncs
+-- None is under way, and numbers begin anew.
+DELETE FROM sync.syncs;
 
 -- name: put_back_sessions
 -- Those of the admin API, which may have ended since, as may the roles and accounts that they rest on.

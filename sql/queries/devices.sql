@@ -14,8 +14,8 @@ WITH page AS (
     LIMIT %(fetch)s
 )
 SELECT p.id, p.user_id, p.email, p.active, p.details, p.created_at, p.last_sync, p.refresh_id IS NOT NULL AS signed_in,
-    p.sync_started,
-    coalesce(p.sync_started < (extract(epoch FROM now()) * 1000)::bigint - 120000, false) AS abandoned,
+    y.sync_started,
+    coalesce(y.sync_started < (extract(epoch FROM now()) * 1000)::bigint - 120000, false) AS abandoned,
     coalesce(
         greatest(d.seen, d.pulled_at, d.synced_at, d.error_at, p.last_sync)
             < (extract(epoch FROM now()) * 1000)::bigint - 604800000,
@@ -35,6 +35,7 @@ SELECT p.id, p.user_id, p.email, p.active, p.details, p.created_at, p.last_sync,
     ) AS behind
 FROM page p
 LEFT JOIN sync.device_status d ON d.client_id = p.id
+LEFT JOIN sync.syncs y ON y.client_id = p.id
 ORDER BY p.synced, p.id;
 
 -- name: count_devices
@@ -47,9 +48,9 @@ WHERE (%(user_id)s::uuid IS NULL OR c.user_id = %(user_id)s)
 
 -- name: stop_sync
 -- Whatever it still sends is refused; it begins anew, and has lost nothing.
-UPDATE sync.clients
+UPDATE sync.syncs
 SET sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL
-WHERE id = %(client_id)s AND sync_started IS NOT NULL;
+WHERE client_id = %(client_id)s AND sync_started IS NOT NULL;
 
 -- name: sign_out_device
 UPDATE sync.clients

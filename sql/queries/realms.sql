@@ -4,7 +4,7 @@ SELECT pg_database_size(current_database());
 
 -- name: count_accounts
 SELECT (SELECT count(*) FROM sync.users) AS users, (SELECT count(*) FROM sync.clients) AS clients,
-    (SELECT count(*) FROM sync.clients WHERE sync_started IS NOT NULL) AS syncing,
+    (SELECT count(*) FROM sync.syncs WHERE sync_started IS NOT NULL) AS syncing,
     (SELECT count(*) FROM sync.mails) AS mails;
 
 -- name: count_open

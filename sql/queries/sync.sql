@@ -1,21 +1,36 @@
+-- name: number_syncs
+-- The number of a client's latest sync, for its tokens. Where none is known, as after a crash of the database, that is a new one.
+INSERT INTO sync.syncs AS known (client_id, first_number, sync_number)
+SELECT id, %(number)s::bigint, %(number)s::bigint
+FROM sync.clients
+WHERE id = %(client_id)s AND session = %(session)s
+ON CONFLICT (client_id) DO UPDATE SET sync_number = known.sync_number
+RETURNING sync_number;
+
 -- name: client_of_pull
--- The token's claims are checked here, so that a revoked token ends at once. The row's lock makes the calls of one client
+-- The token's claims are checked here, so that a revoked token ends at once. The rows' locks make the calls of one client
 -- run one after the other. The space is only read: a clock that a push is just moving on is one that this pull need not see.
-SELECT u.space_id, s.clock, s.pruned, s.restored, c.first_stamp, c.sync_number, c.sync_to, c.sync_digest, c.sync_token,
-    (extract(epoch FROM now()) * 1000)::bigint - c.sync_started AS sync_age
+SELECT u.space_id, s.clock, s.pruned, s.restored, c.first_stamp, c.acknowledged,
+    y.first_number, y.sync_number, y.sync_to, y.sync_digest, y.sync_token,
+    (extract(epoch FROM now()) * 1000)::bigint - y.sync_started AS sync_age
 FROM sync.clients c
 JOIN sync.users u ON u.id = c.user_id
 JOIN sync.spaces s ON s.id = u.space_id
+JOIN sync.syncs y ON y.client_id = c.id
 WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
     AND u.token_epoch = %(epoch)s AND u.active
-FOR UPDATE OF c;
+FOR UPDATE OF c, y;
 
 -- name: begin_sync
--- acknowledged: what the device has heard of, which decides what may be pruned. last_error is of the latest one.
-UPDATE sync.clients
+UPDATE sync.syncs
 SET sync_number = sync_number + 1, sync_from = %(from_)s, sync_to = %(to)s,
-    sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s,
-    first_stamp = %(first_stamp)s, acknowledged = %(acknowledged)s, last_error = NULL
+    sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s
+WHERE client_id = %(client_id)s;
+
+-- name: note_pull
+-- acknowledged: what the device has heard of, which decides what may be pruned. last_error is of the latest sync only.
+UPDATE sync.clients
+SET first_stamp = %(first_stamp)s, acknowledged = %(acknowledged)s, last_error = NULL
 WHERE id = %(client_id)s;
 
 -- name: bring_back_tombstones
@@ -44,7 +59,8 @@ SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan'
 -- Versions in the order in which they became durable, as the lines of a pull's answer. Passed over is what the device must not
 -- apply:
 --   a row pending on the device whose stored version is its own (it will push it again), or older than the device's edit
---   (which will win), or seen by the device already, when all is sent once more after a restore;
+--   (which will win), or seen by the device already, when all is sent anew after a restore. But its own version is sent anew
+--   that it is to push again without a change: there may have been one that won since, which is lost now;
 --   a tombstone from before the device's first pull, unless the row is pending on it (G6).
 -- A page ends at a number of versions or bytes, whichever comes first, and has at least one version; the length of a text is
 -- known without reading it. Where it ends so, stamp and ordinal are its last version's; the last page has no ordinal.
@@ -60,6 +76,7 @@ page AS (
                 CASE
                     WHEN pending.rowguid IS NOT NULL
                         THEN r.client_id <> %(client_id)s AND pending.client_date <= r.rank AND r.stamp > %(from_)s
+                            OR %(anew)s AND r.client_id = %(client_id)s AND pending.client_date = r.client_date
                     ELSE r.operation <> 'D' OR r.stamp > (SELECT first_stamp FROM bounds)
                 END AS wanted,
                 coalesce(octet_length(r.row_data), 0) AS bytes
@@ -108,7 +125,11 @@ FROM page;
 -- As page_of_pull, in half the time, for a device that has nothing pending, where no version has more than `small` bytes: the page is
 -- then as many versions as it may have, so that PostgreSQL need neither add their bytes up nor hold and sort them. Where one
 -- has more, whose line is left out, this is no page, as `largest` tells.
-SELECT
+WITH bounds AS (
+    SELECT %(space_id)s::uuid AS space_id, %(to)s::bigint AS "to", %(first_stamp)s::bigint AS first_stamp
+)
+SELECT (SELECT space_id FROM bounds) AS space_id, (SELECT "to" FROM bounds) AS "to",
+    (SELECT first_stamp FROM bounds) AS first_stamp,
     convert_to(
         string_agg(
             CASE WHEN octet_length(row_data) > %(small)s THEN NULL WHEN wanted THEN (
@@ -123,11 +144,11 @@ SELECT
     count(*) FILTER (WHERE wanted) AS delivered, max(octet_length(row_data)) AS largest, max(stamp) AS stamp,
     (array_agg(ordinal ORDER BY stamp, ordinal))[%(rows)s] AS ordinal
 FROM (
-    SELECT *, operation <> 'D' OR stamp > (SELECT %(first_stamp)s::bigint) AS wanted
+    SELECT *, operation <> 'D' OR stamp > (SELECT first_stamp FROM bounds) AS wanted
     FROM (
         SELECT *
         FROM sync.rows
-        WHERE space_id = (SELECT %(space_id)s::uuid) AND stamp <= (SELECT %(to)s::bigint)
+        WHERE space_id = (SELECT space_id FROM bounds) AND stamp <= (SELECT "to" FROM bounds)
             AND (stamp, ordinal) > ((SELECT %(after_stamp)s::bigint), (SELECT %(after_ordinal)s::bigint))
         ORDER BY stamp, ordinal
         LIMIT 1000
@@ -140,46 +161,61 @@ FROM (
 -- Begins a sync in one statement: nothing comes back where that takes more, or must be refused. The page is of the same snapshot as
 -- the clock, so every version up to it is there. A client of which another call has just changed the row is looked at as
 -- it is then; the space is not, and need not be: a clock that a push is just moving on is one that this pull need not see.
--- acknowledged: what the device has heard of, which decides what may be pruned. last_error is of the latest one.
--- first_stamp: a device whose first pull has a cursor had another client here, and may have rows that were deleted since.
--- with the rest of page_of_pull
+-- The token's number must be one that has been given out since the database's last crash (first_number): a copy of a pull that
+-- was forgotten then, begun once more with a later clock, would get hold of the device's next token, and the device would
+-- never hear of what came in between the two.
+-- What must outlast a crash is only written (durable) where it changes, and with a synchronous standby, so that the pull waits for it
+-- and no device sees what may yet be lost:
+--   first_stamp: a device whose first pull has a cursor had another client here, and may have rows that were deleted since.
+--   acknowledged: what the device has heard of, which decides what may be pruned; it goes up when the sync ends.
+--   last_error: of the latest sync only.
+-- with the rest of page_of_small_rows
 WITH bounds AS (
-    UPDATE sync.clients c
-    SET sync_number = c.sync_number + 1, sync_from = %(from_)s, sync_to = s.clock,
-        sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s,
-        first_stamp = coalesce(c.first_stamp, CASE WHEN %(from_)s > 0 THEN 0 ELSE s.clock END),
-        acknowledged = least(%(from_)s::bigint, s.clock), last_error = NULL
-    FROM sync.users u
+    UPDATE sync.syncs y
+    SET sync_number = y.sync_number + 1, sync_from = %(from_)s, sync_to = s.clock,
+        sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s
+    FROM sync.clients c
+    JOIN sync.users u ON u.id = c.user_id
     JOIN sync.spaces s ON s.id = u.space_id
-    WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
-        AND u.id = c.user_id AND u.token_epoch = %(epoch)s AND u.active
-        AND (
-            c.sync_to IS NULL OR c.sync_started IS NULL
-            OR c.sync_number = %(sync_number)s AND (
-                c.sync_started <= (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s
-                OR c.sync_started >= (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s
-            )
-        )
+    WHERE y.client_id = %(client_id)s AND c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
+        AND u.token_epoch = %(epoch)s AND u.active
+        AND y.sync_started IS NULL AND %(sync_number)s >= y.first_number AND %(sync_number)s <= y.sync_number
         AND (%(from_)s >= s.pruned OR c.first_stamp IS NULL AND %(from_)s = 0)
-        AND %(from_)s <= s.clock AND (%(from_)s >= s.restored OR %(from_)s = 0)
-        AND %(most)s > (
-            -- in selects of their own the bounds are reckoned once, and not for each sync
-            SELECT count(*) FROM sync.clients other
-            WHERE other.sync_started > (SELECT (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s)
-                AND other.sync_started < (SELECT (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s)
-                AND other.id <> %(client_id)s
-        )
-    RETURNING s.id AS space_id, c.sync_to AS "to", c.first_stamp
+        AND %(from_)s <= s.clock AND (%(from_)s >= s.restored OR %(from_)s = 0 AND coalesce(c.first_stamp >= s.restored, true))
+    RETURNING s.id AS space_id, y.sync_to AS "to",
+        coalesce(c.first_stamp, CASE WHEN %(from_)s > 0 THEN 0 ELSE s.clock END) AS first_stamp,
+        coalesce(%(from_)s < c.acknowledged, true) OR c.last_error IS NOT NULL
+            OR current_setting('synchronous_standby_names', true) <> '' AS durable
+),
+noted AS (
+    UPDATE sync.clients c
+    SET first_stamp = bounds.first_stamp, acknowledged = least(coalesce(c.acknowledged, %(from_)s), %(from_)s), last_error = NULL
+    FROM bounds
+    WHERE c.id = %(client_id)s AND bounds.durable
+    RETURNING 1
 )
 SELECT * FROM bounds;
 
+-- name: begin_pull_with_pending
+-- the beginning of begin_pull
+-- with the rest of page_of_pull
+
 -- name: client_of_push
-SELECT u.space_id, u.role, c.sync_number, c.sync_from, c.sync_to, c.sync_token, c.push_digest, c.push_answer
+SELECT u.space_id, u.role, y.sync_number, y.sync_from, y.sync_to, y.sync_token
+FROM sync.clients c
+JOIN sync.users u ON u.id = c.user_id
+JOIN sync.syncs y ON y.client_id = c.id
+WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
+    AND u.token_epoch = %(epoch)s AND u.active
+FOR UPDATE OF c, y;
+
+-- name: last_push
+-- The last push that ended a sync, for its repetition (G5).
+SELECT c.push_digest, c.push_answer
 FROM sync.clients c
 JOIN sync.users u ON u.id = c.user_id
 WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
-    AND u.token_epoch = %(epoch)s AND u.active
-FOR UPDATE OF c;
+    AND u.token_epoch = %(epoch)s AND u.active;
 
 -- name: lock_space
 -- Pushes of one space run one after the other, so stamps become visible in the order in which they are handed out (G2).
@@ -203,15 +239,16 @@ SELECT 1 FROM sync.spaces WHERE id = %(space_id)s FOR UPDATE;
 -- now is the database's time, the same for every server: ranks, which are bounded by it, must compare (G4).
 -- The history keeps what a delete replaced, which an operator can bring back; what has lost a conflict is in overridden.
 WITH client AS (
-    SELECT u.space_id, c.sync_from, c.sync_to, c.sync_started
+    SELECT u.space_id, c.first_stamp, y.sync_from, y.sync_to, y.sync_started
     FROM sync.clients c
     JOIN sync.users u ON u.id = c.user_id
+    JOIN sync.syncs y ON y.client_id = c.id
     WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
         AND u.token_epoch = %(epoch)s AND u.active
-        AND c.sync_from IS NOT NULL AND c.sync_to IS NOT NULL
-        AND (c.sync_token = %(token_id)s OR c.sync_number = %(sync_number)s)
+        AND y.sync_from IS NOT NULL AND y.sync_to IS NOT NULL
+        AND (y.sync_token = %(token_id)s OR y.sync_number = %(sync_number)s)
         AND (u.role <> 'viewer' OR %(without_changes)s)
-    FOR UPDATE OF c
+    FOR UPDATE OF c, y
 ),
 incoming AS (
     SELECT tablename, rowguid, operation, coalesce(client_date, (extract(epoch FROM now()) * 1000)::bigint) AS client_date,
@@ -313,9 +350,11 @@ moved AS (
 ),
 -- The cursor that the device gets: its own changes are behind it (G7), unless another client's came in during the sync, which
 -- the device has not heard of (G2). Those that have just been overwritten are none any more. A device's first sync after a restore
--- is followed by its own changes, too: before, in a sync that was broken off, it may have applied a version that won then.
+-- is followed by its own changes, too: before, in a sync that was broken off, its first one even, it may have applied a version
+-- that won then.
 answer AS (
     SELECT CASE
+        WHEN turn.sync_from < turn.restored AND (turn.sync_from > 0 OR turn.first_stamp < turn.restored) THEN turn.sync_to
         WHEN turn.clock > turn.sync_to AND EXISTS (
             SELECT 1
             FROM (
@@ -332,7 +371,7 @@ answer AS (
                     SELECT 1 FROM judged j
                     WHERE j.tablename = r.tablename AND j.rowguid = r.rowguid AND j.verdict IN ('seen', 'won')
                 )
-        ) OR (turn.sync_from > 0 AND turn.sync_from < turn.restored) THEN turn.sync_to
+        ) THEN turn.sync_to
         ELSE coalesce((SELECT clock FROM moved), greatest(turn.sync_to, turn.clock))
     END AS cursor
     FROM turn
@@ -340,10 +379,18 @@ answer AS (
 ),
 finished AS (
     UPDATE sync.clients c
-    SET sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL,
-        push_digest = %(digest)s, push_answer = answer.cursor, last_sync = (extract(epoch FROM now()) * 1000)::bigint
-    FROM answer
+    SET push_digest = %(digest)s, push_answer = answer.cursor, acknowledged = greatest(c.acknowledged, turn.sync_from),
+        last_sync = turn.now
+    FROM turn
+    CROSS JOIN answer
     WHERE c.id = %(client_id)s
+    RETURNING 1
+),
+ended AS (
+    UPDATE sync.syncs y
+    SET sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL
+    FROM answer
+    WHERE y.client_id = %(client_id)s
     RETURNING 1
 )
 SELECT answer.cursor, (SELECT count(*) FROM kept) AS conflicts, turn.now - turn.sync_started AS took
@@ -390,22 +437,29 @@ ORDER BY k.received_at, k.id;
 SELECT change FROM sync.kept_aside WHERE id = %(id)s;
 
 -- name: count_syncs
--- Those under way of other clients; one without a sign of life for two minutes is abandoned, and so is one of the future: the
--- database's clock was wrong then.
-SELECT count(*) FROM sync.clients
-WHERE sync_started > (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s
-    AND sync_started < (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s AND id <> %(client_id)s;
+-- Those under way of other clients, for each that asks; one without a sign of life for two minutes is abandoned, and so is one of
+-- the future: the database's clock was wrong then. There is no index for it: each sync would have to change it twice.
+WITH under_way AS MATERIALIZED (
+    SELECT client_id
+    FROM sync.syncs
+    WHERE sync_started > (SELECT (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s)
+        AND sync_started < (SELECT (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s)
+)
+SELECT (SELECT count(*) FROM under_way WHERE client_id <> asked.client_id) AS others
+FROM unnest(%(client_ids)b::uuid[]) WITH ORDINALITY AS asked (client_id, number)
+ORDER BY asked.number;
 
 -- name: cancel_sync
 -- A call that was held up and belongs to an earlier sync cancels nothing, nor does one whose token has been revoked (G8): then
 -- no value comes back.
 WITH cancelled AS (
-    UPDATE sync.clients c
+    UPDATE sync.syncs y
     SET sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL
-    FROM sync.users u
-    WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
-        AND u.id = c.user_id AND u.token_epoch = %(epoch)s AND u.active
-        AND c.sync_started IS NOT NULL AND (c.sync_token = %(token_id)s OR c.sync_number = %(sync_number)s)
+    FROM sync.clients c
+    JOIN sync.users u ON u.id = c.user_id
+    WHERE y.client_id = %(client_id)s AND c.id = y.client_id AND c.user_id = %(user_id)s AND c.session = %(session)s
+        AND u.token_epoch = %(epoch)s AND u.active
+        AND y.sync_started IS NOT NULL AND (y.sync_token = %(token_id)s OR y.sync_number = %(sync_number)s)
     RETURNING 1
 )
 SELECT 1

@@ -17,6 +17,7 @@ from sync_server.statements import Running, Statement
 
 T = TypeVar("T")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_BEGUN = re.compile(r"^-- the beginning of (\w+)$", re.MULTILINE)
 _CONTINUED = re.compile(r"^-- with the rest of (\w+)$", re.MULTILINE)
 _CHANGED = re.compile(r"^-- as (\w+), but for these parts$", re.MULTILINE)
 _PART = re.compile(r"^(?:WITH )?(\w+) AS \(\n(.*?)^\)", re.MULTILINE | re.DOTALL)
@@ -47,16 +48,17 @@ def queries(schema: str, directory: str = "queries") -> Mapping[str, LiteralStri
             found[name] = with_schema(text.strip(), schema)
     for name, text in found.items():
         if continued := _CONTINUED.search(text):
-            found[name] = _continue(text, found[continued[1]])
+            begun = _BEGUN.search(text)
+            found[name] = _continue(found[begun[1]] if begun else text, found[continued[1]])
         elif changed := _CHANGED.search(text):
             found[name] = _change(text, found[changed[1]])
     return found
 
 
 def _continue(text: LiteralString, other: LiteralString) -> LiteralString:
-    """The first part of `text` (`WITH x AS (...)`), and what follows the first part of `other`."""
+    """The parts of `text` (`WITH x AS (...)`, ...), and what follows the first part of `other`."""
     end = "\n)"
-    return text.partition(end)[0] + end + other.partition(end)[2]
+    return text.partition(end + "\n")[0] + end + other.partition(end)[2]
 
 
 def _change(text: LiteralString, other: LiteralString) -> LiteralString:

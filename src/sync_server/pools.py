@@ -43,7 +43,9 @@ _CONFLICTS = (pg.SerializationFailure, pg.DeadlockDetected, pg.ForeignKeyViolati
 """The last one: the user or client went away between a statement's look and its deed; the next look finds them gone."""
 _NOT_READY = (pg.UndefinedTable, pg.UndefinedColumn, pg.InvalidSchemaName, pg.InsufficientPrivilege)
 """A database that was not migrated, or whose role may not use it: for the operator to mend, and not for the client."""
-_LOST = (psycopg.OperationalError, pg.ReadOnlySqlTransaction, pg.IdleInTransactionSessionTimeout)
+_STANDBY = (pg.ReadOnlySqlTransaction, pg.FeatureNotSupported)
+"""What a server says that takes no changes (any more), and of sync.syncs, which has no content there."""
+_LOST = (psycopg.OperationalError, *_STANDBY, pg.IdleInTransactionSessionTimeout)
 
 
 class Pool(Holder):
@@ -138,7 +140,7 @@ class Pool(Holder):
                         await self._probe(connection)
                     seconds = min(self._timeout, give_up - time.monotonic())
                     return await connection.within(seconds, _run(connection, schema, work, in_transaction))
-                except pg.ReadOnlySqlTransaction:
+                except _STANDBY:
                     connection.leads_nowhere = True
                     raise
                 finally:
@@ -287,4 +289,4 @@ def _broke_in_the_middle(exc: psycopg.Error) -> bool:
 def _connection_lost(exc: psycopg.Error) -> bool:
     """Whether the same transaction may succeed on another connection: lost, or the server restarts or fails over."""
     state = exc.sqlstate
-    return state is None or state[:2] == "08" or state in {"57P01", "57P02", "57P03", "25006"}
+    return state is None or state[:2] == "08" or state in {"57P01", "57P02", "57P03", "25006", "0A000"}

@@ -17,6 +17,7 @@ from sync_server.database import Tx
 from sync_server.errors import Unavailable, UnknownRealm
 from sync_server.observing.spans import span
 from sync_server.pools import Pool
+from sync_server.room import Room
 from sync_server.together import Together
 
 T = TypeVar("T")
@@ -51,6 +52,8 @@ class Realm:
     app_name: str
     _way: Way | None = field(default=None, compare=False)
     _together: dict[Callable[..., Any], Together[Any, Any]] = field(default_factory=dict, compare=False, repr=False)
+    room: Room = field(default_factory=Room, compare=False, repr=False)
+    """For syncs: see sync/crowd.py."""
 
     def by(self, way: Way) -> Realm:
         """The same realm, whose transactions go this way to its database."""

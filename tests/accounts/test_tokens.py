@@ -120,7 +120,8 @@ def test_a_forged_token_is_void(calls: Calls, phone: Phone, forge: Callable[[str
 def test_a_token_with_any_other_character_is_void(calls: Calls, data: st.DataObject) -> None:
     phone = calls.registered()
     token = calls.login(phone).access
-    place = data.draw(st.integers(0, len(token) - 2))  # the last character has bits that say nothing
+    share = data.draw(st.floats(0, 1, exclude_max=True))  # for tokens differ in length
+    place = int(share * (len(token) - 1))  # the last character has bits that say nothing
     character = data.draw(st.sampled_from("abcXYZ019-_.").filter(lambda it: it != token[place]))
     assert calls.cancel(phone, token[:place] + character + token[place + 1 :]).error == "token_rejected"
 

@@ -109,6 +109,7 @@ def test_a_user_who_leaves_with_all_data_leaves_nothing(
         "users",
         "spaces",
         "clients",
+        "syncs",
         "rows",
         "history",
         "overridden",

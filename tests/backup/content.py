@@ -30,11 +30,12 @@ def fill(url: str, rows: int = 3) -> None:
         """
         put(user, [ANN, ANN, "Ann@x", "ann@x", ODD])
         client = """
-            INSERT INTO sync.clients (id, user_id, details, session, refresh_id, first_stamp, sync_number, sync_from,
-                sync_to, sync_started, sync_digest, sync_token, push_digest, push_answer, acknowledged)
-            VALUES (%s, %s, %s, 7, 'r', 1, 4, 10, 20, 30, 'd', 't', 'p', 20, 15)
+            INSERT INTO sync.clients (id, user_id, details, session, refresh_id, first_stamp, push_digest, push_answer,
+                acknowledged)
+            VALUES (%s, %s, %s, 7, 'r', 1, 'p', 20, 15)
         """
         put(client, [PHONE, ANN, json.dumps({"name": ODD})])
+        put("INSERT INTO sync.syncs VALUES (%s, 1, 4, 10, 20, 30, 'd', 't')", [PHONE])
         row = """
             INSERT INTO sync.rows SELECT %s, 'notes', number::text, CASE number %% 2 WHEN 0 THEN 'D' ELSE 'I' END,
                 CASE number %% 2 WHEN 0 THEN NULL ELSE %s END, -number, number, number, 0, %s

@@ -95,7 +95,7 @@ def begin(user: User) -> Device:
 
 @pytest.fixture
 def nobody_syncs(connections: dict[str, Connection]) -> None:
-    connections["crowded"].execute("UPDATE sync.clients SET sync_started = NULL, sync_to = NULL, sync_from = NULL")
+    connections["crowded"].execute("TRUNCATE sync.syncs")
 
 
 @pytest.mark.usefixtures("nobody_syncs")
@@ -116,7 +116,7 @@ def test_a_sync_too_many_is_put_off_until_another_ends(new_user: NewUser) -> Non
 
 def clock_was_ahead(user: User, device: Device) -> None:
     """The database's clock was wrong when the device's sync began."""
-    ahead = "UPDATE sync.clients SET sync_started = sync_started + 86400000 WHERE id = %s"
+    ahead = "UPDATE sync.syncs SET sync_started = sync_started + 86400000 WHERE client_id = %s"
     user.connection.execute(ahead, (device.client_id,))
 
 

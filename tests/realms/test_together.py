@@ -26,9 +26,13 @@ account AS (
     SELECT gen_random_uuid(), 'ann@example.com', 'ann@example.com', '', id, '', '' FROM space
     RETURNING id, token_epoch
 )
-INSERT INTO sync.clients (id, user_id, sync_number, refresh_id)
-SELECT gen_random_uuid(), account.id, n, 'refresh' || n FROM account CROSS JOIN generate_series(1, %s) n
-RETURNING user_id, id AS client_id, (SELECT token_epoch FROM account) AS epoch, session, sync_number
+INSERT INTO sync.clients (id, user_id, refresh_id)
+SELECT gen_random_uuid(), account.id, 'refresh' || n FROM account CROSS JOIN generate_series(1, %s) n
+RETURNING user_id, id AS client_id, (SELECT token_epoch FROM account) AS epoch, session
+"""
+NUMBERS = """
+INSERT INTO sync.syncs (client_id, first_number, sync_number)
+SELECT id, 0, substr(refresh_id, 8)::bigint FROM sync.clients
 """
 
 
@@ -36,9 +40,8 @@ def devices(url: str, number: int) -> list[Device]:
     """Of one user, each with a number of syncs of its own."""
     with psycopg.connect(url) as connection:
         rows = connection.execute(DEVICES, [number]).fetchall()
-    return [
-        Device("a", user, client, epoch, session, number, new_id()) for user, client, epoch, session, number in rows
-    ]
+        connection.execute(NUMBERS)
+    return [Device("a", *row, number, new_id()) for number, row in enumerate(rows, start=1)]
 
 
 def run(url: str, work: Callable[[Realm], object], **options: float) -> object:

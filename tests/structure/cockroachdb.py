@@ -46,7 +46,8 @@ FUNCTIONS = {
     # sha256 of bytes gives its hexadecimal as a STRING there, bytes here: statements cast it to bytea before they encode it
     "String and byte functions": "btrim concat convert_to encode length lower octet_length sha256 strpos substr upper",
     "System info functions": "current_database version",
-    "Compatibility functions": "format_type has_database_privilege has_schema_privilege has_table_privilege set_config",
+    "Compatibility functions": "current_setting format_type set_config",
+    "the same, privileges": "has_database_privilege has_schema_privilege has_table_privilege",
     "none: asked of PostgreSQL only": "pg_database_size",
     "aggregates": "array_agg bool_or count max min string_agg sum",
     "windows": "lag row_number",

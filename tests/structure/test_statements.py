@@ -105,6 +105,7 @@ def make_client(url: str, user_id: uuid.UUID) -> Device:
             [user_id, user_id, str(user_id), str(user_id)],
         )
         connection.execute("INSERT INTO sync.clients (id, user_id) VALUES (%s, %s)", [client_id, user_id])
+        connection.execute("INSERT INTO sync.syncs VALUES (%s, 0, 0)", [client_id])
     return Device("main", user_id, client_id, epoch=0, session=0, sync_number=0, token_id="token")
 
 
@@ -171,6 +172,7 @@ def test_a_page_of_a_long_pull_walks_the_index_whatever_the_statistics_say(migra
             "rows": 1000,
             "bytes": 1_000_000,
             "small": engine.SMALL,
+            "anew": False,
         }
         with connection.transaction():
             connection.execute(queries("sync")["plan_by_index"])
@@ -202,7 +204,7 @@ def test_a_push_does_not_look_through_the_rows_of_a_space_that_has_nearly_all(mi
     assert not re.search(r"Seq Scan on rows\b", plan), plan
 
 
-@pytest.mark.parametrize("name", ["begin_pull", "page_of_pull", "page_of_small_rows"])
+@pytest.mark.parametrize("name", ["begin_pull", "begin_pull_with_pending", "page_of_pull", "page_of_small_rows"])
 def test_a_pull_of_a_big_space_is_not_planned_anew_each_time(migrated_url: str, name: str) -> None:
     """PostgreSQL keeps a plan once it expects no less of one for the values of each call, as after five of them."""
     most = 120_000
@@ -219,8 +221,7 @@ def test_a_pull_of_a_big_space_is_not_planned_anew_each_time(migrated_url: str, 
         "session": 0,
         "epoch": 0,
         "sync_number": 0,
-        "takeover": engine.TAKEOVER,
-        "most": 100,
+        "anew": False,
     }
     with psycopg.connect(migrated_url, autocommit=True) as connection:
         fill = """INSERT INTO sync.rows SELECT %s, 't', 'g' || i, 'I', '{}', i, i, i, 1, %s FROM generate_series(1, %s) i"""
@@ -257,7 +258,10 @@ def test_a_part_of_a_page_may_have_as_many_rows_as_its_statement_says(name: str)
 
 def test_what_continues_another_statement_has_the_rest_of_it() -> None:
     texts = queries("sync")
-    assert texts["begin_pull"].startswith("-- Begins a sync")
-    assert texts["begin_pull"].count("UPDATE sync.clients") == 1
-    page = texts["page_of_pull"]
-    assert texts["begin_pull"].endswith(page[page.index("page AS (") :])
+    for name, rest, behind in (
+        ("begin_pull", "page_of_small_rows", "SELECT (SELECT space_id FROM bounds)"),
+        ("begin_pull_with_pending", "page_of_pull", "page AS ("),
+    ):
+        assert texts[name].startswith("-- Begins a sync")
+        assert texts[name].count("UPDATE sync.syncs") == texts[name].count("UPDATE sync.clients") == 1
+        assert texts[name].endswith(texts[rest][texts[rest].index(behind) :])

@@ -40,6 +40,7 @@ plans = st.builds(
     others=st.dictionaries(exchanges, players, max_size=2),
     operator=st.dictionaries(exchanges, st.integers(0, 20), max_size=1),
     crash_step=st.one_of(st.none(), st.none(), st.integers(0, 8)),
+    database_crash=st.one_of(st.none(), st.none(), exchanges),
 )
 
 
@@ -84,6 +85,10 @@ class Machine(RuleBasedStateMachine):
     @rule(number=players)
     def two_minutes_pass(self, number: int) -> None:
         self.game.two_minutes_pass(number)
+
+    @rule(number=players)
+    def database_crashes(self, number: int) -> None:
+        self.game.database_crashes(number)
 
     @rule(number=players, milliseconds=st.sampled_from([1, 50, 3_600_000]))
     def server_clock_leaps(self, number: int, milliseconds: int) -> None:

@@ -213,7 +213,7 @@ def test_a_client_that_keeps_its_token_takes_the_place_of_its_sync_too(user: Use
 def test_before_two_minutes_have_passed_it_does_not(user: User) -> None:
     phone = user.device()
     phone.pull([])
-    back = "UPDATE sync.clients SET sync_started = sync_started - 100000 WHERE id = %s"
+    back = "UPDATE sync.syncs SET sync_started = sync_started - 100000 WHERE client_id = %s"
     user.connection.execute(back, (phone.client_id,))
     with pytest.raises(Refused, match="already syncing"):
         phone.pull([change("U", "1", 1)])

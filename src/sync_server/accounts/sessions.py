@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,7 @@ from sync_server.accounts.passwords import Passwords
 from sync_server.accounts.protocol import LoggedIn
 from sync_server.accounts.standing import Standing
 from sync_server.accounts.tokens import ACCESS_SECONDS, Device, Tokens, new_id
+from sync_server.database import Tx
 from sync_server.errors import LoginRejected, TokenRejected
 from sync_server.realms import Realm
 
@@ -34,7 +35,6 @@ class Credentials(NamedTuple):
 class _Session(NamedTuple):
     epoch: int
     session: int
-    sync_number: int
 
 
 def credentials(authorization: str | None) -> Credentials:
@@ -84,12 +84,20 @@ async def _log_in(
     if better != stored:
         improved = {**parameters, "better": better, "password_hash": stored}
         await realm.transact(lambda tx: tx.execute("improve_password_hash", improved))
-    session = await realm.transact(lambda tx: tx.one(_Session, "begin_session", parameters))
-    if session is None:
+    device = await realm.transact(lambda tx: _begin(tx, realm.name, parameters))
+    if device is None:
         return None
-    device = Device(realm.name, known.user_id, client, *session, token_id=new_id())
     observing.present().device = device
     return _answer(tokens.access(device), tokens.refresh(_with_id(device, refresh_id)))
+
+
+async def _begin(tx: Tx, realm: str, parameters: Mapping[str, Any]) -> Device | None:
+    session = await tx.one(_Session, "begin_session", parameters)
+    if session is None:
+        return None
+    user, client = parameters["user_id"], parameters["client_id"]
+    device = Device(realm, user, client, *session, sync_number=0, token_id=new_id())
+    return msgspec.structs.replace(device, sync_number=await standing.sync_number(tx, device))
 
 
 async def refresh(realm: Realm, tokens: Tokens, limits_of: Callable[[], Limits], token: str) -> LoggedIn:
@@ -104,12 +112,15 @@ async def refresh(realm: Realm, tokens: Tokens, limits_of: Callable[[], Limits],
             raise TokenRejected
         observing.present().device = device
         following = await _next_refresh(realm, tokens, device, state, token)
+        number = state.sync_number
+        if number is None:
+            number = await realm.transact(lambda tx: standing.sync_number(tx, device))
     except TokenRejected:
         limits = limits_of()
         await realm.read(limits.check)
         await realm.transact(lambda tx: limits.record(tx, token))
         raise
-    renewed = msgspec.structs.replace(device, sync_number=state.sync_number, token_id=new_id())
+    renewed = msgspec.structs.replace(device, sync_number=number, token_id=new_id())
     return _answer(tokens.access(renewed), following)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from sync_server.accounts.tokens import Device
 from sync_server.database import Tx
+from sync_server.errors import TokenRejected
 from sync_server.realms import Realm
+
+_BITS = 48
+"""Of the number of a client's first sync: tokens of before a crash have another one, and it can be counted up for ever."""
 
 
 class Standing(NamedTuple):
@@ -16,11 +21,20 @@ class Standing(NamedTuple):
     number: int
     refresh_id: str | None
     refresh_previous: str | None
-    sync_number: int
+    sync_number: int | None
+    """None where no number is known, as after a crash of the database."""
     syncing: bool
     """Whether a sync is under way, or was broken off."""
     refresh_age: int
     """ms."""
+
+
+async def sync_number(tx: Tx, device: Device) -> int:
+    """The number of the client's latest sync, for its tokens; a new one where none is known. Raises TokenRejected."""
+    number: int | None = await tx.value("number_syncs", {**device.parameters, "number": secrets.randbits(_BITS)})
+    if number is None:
+        raise TokenRejected  # the client has just gone
+    return number
 
 
 async def of_device(realm: Realm, device: Device) -> Standing | None:

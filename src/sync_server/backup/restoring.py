@@ -83,7 +83,7 @@ def _tx(connection: Connection, schema: str) -> Tx:
 
 
 def _put_back(connection: Connection, schema: str) -> None:
-    for statement in ("put_back_spaces", "put_back_clients", "put_back_sessions"):
+    for statement in ("put_back_spaces", "put_back_clients", "put_back_syncs", "put_back_sessions"):
         connection.execute(queries(schema)[statement], {"margin": MARGIN})
 
 

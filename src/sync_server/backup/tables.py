@@ -36,6 +36,7 @@ LEFT_OUT = {
     "chores": "says which process prunes next",
     "fingerprints": "of the secrets of the servers that were there",
     "attempts": "what counts against limits, for a day at most",
+    "syncs": "what is under way; devices begin anew",
     "uploads": "calls of which parts are missing; the device sends them again",
     "upload_parts": "as uploads",
     "pins": "are good for fifteen minutes",

@@ -17,7 +17,7 @@ from sync_server.audit import Acting
 from sync_server.audit.chain import BUCKETS
 from sync_server.database import Tx
 from sync_server.errors import AlreadySyncing, PullFirst, ReadOnly, TokenRejected
-from sync_server.limits import KEPT_ASIDE, SYNCS
+from sync_server.limits import KEPT_ASIDE
 from sync_server.sync import aside
 from sync_server.sync.protocol import DATE_LIMIT, Change, Pull, Push
 
@@ -29,7 +29,7 @@ PART_ROWS = 1000
 PAGE_PARTS = 4
 """Statements for a page at most. The first page has one, so that the answer begins early."""
 PAGE_BYTES = 1024 * 1024
-SMALL = 512
+SMALL = 1024
 """Bytes of a row's data, of which PART_ROWS need not be added up."""
 _LAST_ORDINAL = 2**31 - 1
 
@@ -51,7 +51,10 @@ class Page(NamedTuple):
 
 
 class PullUnderWay(msgspec.Struct, frozen=True):
-    """What a pull delivers: the versions stamped after `since`, up to `to`, for a device that knows those up to `from_`."""
+    """What a pull delivers: the versions stamped after `since`, up to `to`, for a device that knows those up to `from_`.
+
+    `anew`: all is sent, because the device may hold what the server has lost.
+    """
 
     space_id: UUID
     client_id: UUID
@@ -60,6 +63,7 @@ class PullUnderWay(msgspec.Struct, frozen=True):
     to: int
     first_stamp: int
     pending: Sequence[Change]
+    anew: bool = False
 
 
 class _PullClient(NamedTuple):
@@ -68,6 +72,8 @@ class _PullClient(NamedTuple):
     pruned: int
     restored: int
     first_stamp: int | None
+    acknowledged: int | None
+    first_number: int
     sync_number: int
     sync_to: int | None
     sync_digest: str | None
@@ -82,6 +88,9 @@ class _PushClient(NamedTuple):
     sync_from: int | None
     sync_to: int | None
     sync_token: str | None
+
+
+class _LastPush(NamedTuple):
     push_digest: str | None
     push_answer: int | None
 
@@ -107,20 +116,21 @@ class _Page(NamedTuple):
     first_stamp: int = 0
 
 
-async def begin_pull_at_once(
-    tx: Tx, device: Device, pull: Pull, most_syncs: int = SYNCS
-) -> tuple[PullUnderWay, Page] | None:
+async def begin_pull_at_once(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, Page] | None:
     """As begin_pull, but in one statement (for a first pull in several of one transaction); None where more is needed."""
-    begun = {"from_": pull.last_sync, "digest": pull.digest, "takeover": TAKEOVER, "most": most_syncs}
+    begun = {"from_": pull.last_sync, "digest": pull.digest, "small": SMALL, "anew": False}
     first_rows = PART_ROWS if pull.last_sync else 0
     page = _page_parameters(pull.pending, Place(pull.last_sync, _LAST_ORDINAL), first_rows)
-    found = await tx.one(_Page, "begin_pull", {**device.parameters, **begun, **page})
+    statement = "begin_pull_with_pending" if pull.pending else "begin_pull"
+    found = await tx.one(_Page, statement, {**device.parameters, **begun, **page})
     if found is None or found.space_id is None:
         return None
     under_way = PullUnderWay(
         found.space_id, device.client_id, pull.last_sync, pull.last_sync, found.to, found.first_stamp, pull.pending
     )
-    return under_way, _page(found) if pull.last_sync else await first_page(tx, under_way)
+    if pull.last_sync == 0 or (not pull.pending and not _is_small(found)):
+        return under_way, await first_page(tx, under_way)
+    return under_way, _page(found)
 
 
 async def begin_pull(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, Page]:
@@ -129,8 +139,8 @@ async def begin_pull(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, 
     Raises AlreadySyncing while another sync of this client is under way, TokenRejected.
     """
     client = await tx.one(_PullClient, "client_of_pull", device.parameters)
-    if client is None:
-        raise TokenRejected
+    if client is None or not client.first_number <= device.sync_number <= client.sync_number:
+        raise TokenRejected  # also of a pull that a crash of the database made forgotten: see begin_pull in sync.sql
     to = client.sync_to
     if to is None or _may_take_over(device, client, pull):
         to = client.clock
@@ -140,10 +150,11 @@ async def begin_pull(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, 
     elif _is_new_attempt(device, client):
         await _begin(tx, device, client, pull, to)
     since, first_stamp = pull.last_sync, _first_stamp(client, pull, to)
-    if _knows_more(client, pull, to):
+    anew = _knows_more(client, pull, to)
+    if anew:
         since = first_stamp = 0
     from_ = min(pull.last_sync, to)
-    under_way = PullUnderWay(client.space_id, device.client_id, since, from_, to, first_stamp, pull.pending)
+    under_way = PullUnderWay(client.space_id, device.client_id, since, from_, to, first_stamp, pull.pending, anew)
     return under_way, await first_page(tx, under_way)
 
 
@@ -151,8 +162,10 @@ def _knows_more(client: _PullClient, pull: Pull, to: int) -> bool:
     """Whether the device may hold what the server has lost, because the database was put back to a backup.
 
     Then it is sent all that the server has, tombstones too: versions that it had in between must not stay with it alone.
+    A device without a cursor has not finished a sync yet, but may have pulled rows before the restore.
     """
-    return pull.last_sync > to or 0 < pull.last_sync < client.restored
+    was_here = client.first_stamp is not None and client.first_stamp < client.restored
+    return pull.last_sync > to or (pull.last_sync < client.restored and (pull.last_sync > 0 or was_here))
 
 
 def _first_stamp(client: _PullClient, pull: Pull, to: int) -> int:
@@ -186,10 +199,13 @@ def _may_take_over(device: Device, client: _PullClient, pull: Pull) -> bool:
 
 async def _begin(tx: Tx, device: Device, client: _PullClient, pull: Pull, to: int) -> None:
     """Begin a sync that delivers what was stamped up to `to`."""
-    from_ = min(pull.last_sync, to)
+    from_ = acknowledged = min(pull.last_sync, to)
     knows_more, first_stamp = _knows_more(client, pull, to), _first_stamp(client, pull, to)
-    begun = {"from_": from_, "to": to, "digest": pull.digest, "acknowledged": 0 if knows_more else from_}
-    await tx.execute("begin_sync", {**device.parameters, **begun, "first_stamp": first_stamp})
+    if client.acknowledged is not None and client.sync_to is None:
+        acknowledged = min(client.acknowledged, from_)  # it goes up when the sync ends
+    await tx.execute("begin_sync", {**device.parameters, "from_": from_, "to": to, "digest": pull.digest})
+    heard = {"first_stamp": first_stamp, "acknowledged": 0 if knows_more else acknowledged}
+    await tx.execute("note_pull", {**device.parameters, **heard})
     after = 0 if knows_more else max(from_, first_stamp)
     if after < client.pruned:
         pruned = {"space_id": client.space_id, "after": after, "pruned": client.pruned}
@@ -231,7 +247,7 @@ async def _part(tx: Tx, parameters: Mapping[str, Any], *, small: bool) -> Page:
     """`small`: the rows behind that place are expected to be small, and none is pending."""
     if small:
         found = await tx.one(_Page, "page_of_small_rows", parameters)
-        if found is not None and (found.largest or 0) <= SMALL:
+        if found is not None and _is_small(found):
             return _page(found)
     found = await tx.one(_Page, "page_of_pull", parameters)
     return Page(b"", None) if found is None else _page(found)
@@ -245,8 +261,12 @@ def _page_parameters(pending: Sequence[Change], after: Place, rows: int) -> dict
 def _page(found: _Page) -> Page:
     if found.stamp is None or found.ordinal is None:
         return Page(found.lines or b"", None, found.delivered)
-    place = Place(found.stamp, found.ordinal, small=(found.largest or 0) <= SMALL)
-    return Page(found.lines or b"", place, found.delivered)
+    return Page(found.lines or b"", Place(found.stamp, found.ordinal, _is_small(found)), found.delivered)
+
+
+def _is_small(found: _Page) -> bool:
+    """Whether the page is one of page_of_small_rows, and the next may be."""
+    return (found.largest or 0) <= SMALL
 
 
 async def push_at_once(
@@ -276,11 +296,12 @@ async def push(
     Raises PullFirst when the push belongs to no sync under way, ReadOnly, TokenRejected.
     """
     client = await tx.one(_PushClient, "client_of_push", device.parameters)
-    if client is None:
-        raise TokenRejected
-    if client.sync_from is None or client.sync_to is None or not _belongs(device, client):
-        if client.sync_from is None and client.push_digest == push.digest:
-            return Pushed(client.push_answer)
+    if client is None or client.sync_from is None or client.sync_to is None or not _belongs(device, client):
+        last = await tx.one(_LastPush, "last_push", device.parameters)
+        if last is None:
+            raise TokenRejected
+        if (client is None or client.sync_from is None) and last.push_digest == push.digest:
+            return Pushed(last.push_answer)
         raise PullFirst
     if client.role == "viewer" and (push.changes or push.unstorable):
         raise ReadOnly
