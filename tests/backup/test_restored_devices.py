@@ -7,17 +7,19 @@ from __future__ import annotations
 import copy
 import random
 from typing import Any
+from unittest.mock import patch
 
 import psycopg
 import pytest
 
 from backup.conftest import Realm
-from device import Device, Key, Refused, Unauthorized
+from device import Device, Key, Offline, Refused, Unauthorized
 from game import KEYS, SKEWS, Game
 from histories import random_plan
 from model import Client
 from sync_server import backup
-from users import User, change, sync_all
+from users import User, at, change, sync_all
+from wire import On, Transport, lose_answer, lose_request
 
 
 def titles(device: Device) -> dict[str, str]:
@@ -26,6 +28,12 @@ def titles(device: Device) -> dict[str, str]:
 
 def write(device: Device, guid: str, title: str) -> None:
     device.save("todos", guid, {"title": title})
+
+
+def breaks_off(device: Device, fault: Transport = lose_request) -> None:
+    """A sync that ends with its first push, when all that came is applied."""
+    with patch.object(device, "transport", On("/push", fault, times=2)), pytest.raises(Offline):
+        device.sync()
 
 
 @pytest.fixture
@@ -256,6 +264,78 @@ def test_a_device_whose_first_sync_was_lost_with_the_server_hears_of_deletes(
     sync_all(phone, tablet)
     late.sync()
     assert titles(late) == titles(tablet)
+
+
+def test_a_device_that_never_finished_a_sync_hears_of_deletes_from_before_its_first_pull(
+    realm: Realm, user: User, devices: tuple[Device, Device, Device]
+) -> None:
+    """The backup knows when its first pull was, but not of a later one: then the deleted row had been brought back."""
+    phone, tablet, _ = devices
+    phone.delete("todos", "gone")
+    phone.sync()
+    late = user.device()
+    breaks_off(late)
+    assert "gone" not in titles(late)
+    data = realm.back_up()
+    tablet.sync()
+    tablet.insert("todos", "gone", {"title": "brought back"})
+    tablet.sync()
+    breaks_off(late)
+    assert titles(late)["gone"] == "brought back"
+    realm.put_back(data)
+    late.sync()
+    assert "gone" not in titles(late)
+    sync_all(tablet, phone, late)
+    assert titles(late) == titles(tablet) == titles(phone)
+
+
+def test_a_device_that_never_finished_a_sync_is_sent_its_own_changes_of_the_first_one(
+    realm: Realm, user: User, devices: tuple[Device, Device, Device]
+) -> None:
+    """Its delete has lost to a version that the server does not know any more, so now it wins; the device has the row."""
+    phone, tablet, _ = devices
+    phone.clock = at(1000)
+    phone.insert("todos", "x", {"title": "first"})
+    phone.sync()
+    late = user.device(clock=at(2000))
+    breaks_off(late)
+    late.delete("todos", "x")
+    data = realm.back_up()
+    phone.clock = at(3000)
+    write(phone, "x", "later")
+    phone.sync()
+    breaks_off(late)
+    assert titles(late)["x"] == "later"
+    realm.put_back(data)
+    late.sync()
+    assert user.rows()["todos", "x"]["operation"] == "D"
+    late.sync()
+    assert "x" not in titles(late)
+    sync_all(phone, tablet, late)
+    assert titles(late) == titles(tablet) == titles(phone)
+
+
+def test_a_device_is_sent_its_own_version_that_it_has_pending_and_holds_no_more(
+    realm: Realm, user: User, devices: tuple[Device, Device, Device]
+) -> None:
+    """Its delete, of which it knows not that it is stored, has lost to a version that the server does not know any more."""
+    phone, tablet, laptop = devices
+    phone.clock = at(1000)
+    phone.delete("todos", "gone")
+    breaks_off(phone, lose_answer)
+    deleted = user.rows()["todos", "gone"]
+    assert deleted["operation"] == "D"
+    data = realm.back_up()
+    tablet.sync()
+    tablet.insert("todos", "gone", {"title": "brought back"})
+    tablet.sync()
+    breaks_off(phone)
+    assert titles(phone)["gone"] == "brought back"
+    realm.put_back(data)
+    sync_all(phone, tablet, laptop)
+    assert user.rows()["todos", "gone"]["stamp"] == deleted["stamp"], "a delete that is stored is no news"
+    assert titles(phone) == titles(laptop) == titles(tablet)
+    assert "gone" not in titles(phone)
 
 
 def test_a_device_from_between_a_prune_and_the_restore_hears_of_what_was_pruned(
