@@ -12,7 +12,13 @@ import time
 from engines import ENGINES, running
 from fetching import TOP, Unobtainable
 
-WHOLE = ["tests", "--ignore=tests/embedded", "--ignore=tests/deploy", "--ignore=tests/benchmarks"]
+WHOLE = [
+    "tests",
+    "--ignore=tests/embedded",
+    "--ignore=tests/crashes",
+    "--ignore=tests/deploy",
+    "--ignore=tests/benchmarks",
+]
 """What is left out is about the embedded PostgreSQL, or starts it, and about the images."""
 SHORT = [
     "tests/structure/test_statements.py",

@@ -102,14 +102,10 @@ class Machine:
         return f"postgresql://{role}@{HOST}:{self.port}/{database}"
 
     def kill(self) -> None:
-        """As when the machine goes off: all its processes at once. (Without the first signal it would replace some.)"""
+        """As when the machine goes off."""
         if self._process is None or self._process.poll() is not None:
             return
-        self._process.send_signal(signal.SIGSTOP)
-        for child in _children(self._process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        self._process.kill()
+        kill_all(self._process.pid)
         self._process.wait(60)
 
     def stop(self) -> None:
@@ -122,7 +118,16 @@ class Machine:
         assert self.ask("SELECT pg_promote(true, 30)") == [(True,)]
 
 
-def _children(process_id: int) -> list[int]:
+def kill_all(postmaster: int) -> None:
+    """All its processes at once. (Without the first signal it would replace some.)"""
+    os.kill(postmaster, signal.SIGSTOP)
+    for child in children(postmaster):
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    os.kill(postmaster, signal.SIGKILL)
+
+
+def children(process_id: int) -> list[int]:
     lists = (path.read_text() for path in Path(f"/proc/{process_id}/task").glob("*/children"))
     return [int(child) for child in " ".join(lists).split()]
 

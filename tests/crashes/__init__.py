@@ -1,0 +1,1 @@
+"""What a crash of PostgreSQL takes with it, and what it leaves."""
