@@ -41,7 +41,7 @@ def devices(url: str, number: int) -> list[Device]:
     with psycopg.connect(url) as connection:
         rows = connection.execute(DEVICES, [number]).fetchall()
         connection.execute(NUMBERS)
-    return [Device("a", *row, number, new_id()) for number, row in enumerate(rows, start=1)]
+    return [Device("a", *row, sync_number=number, token_id=new_id()) for number, row in enumerate(rows, start=1)]
 
 
 def run(url: str, work: Callable[[Realm], object], **options: float) -> object:
