@@ -41,7 +41,10 @@ def devices(url: str, number: int) -> list[Device]:
     with psycopg.connect(url) as connection:
         rows = connection.execute(DEVICES, [number]).fetchall()
         connection.execute(NUMBERS)
-    return [Device("a", *row, sync_number=number, token_id=new_id()) for number, row in enumerate(rows, start=1)]
+    return [
+        Device("a", user_id, client_id, epoch, session, number, new_id())
+        for number, (user_id, client_id, epoch, session) in enumerate(rows, start=1)
+    ]
 
 
 def run(url: str, work: Callable[[Realm], object], **options: float) -> object:
