@@ -438,12 +438,14 @@ SELECT change FROM sync.kept_aside WHERE id = %(id)s;
 
 -- name: count_syncs
 -- Those under way of other clients, for each that asks; one without a sign of life for two minutes is abandoned, and so is one of
--- the future: the database's clock was wrong then. There is no index for it: each sync would have to change it twice.
+-- the future: the database's clock was wrong then. Those that a server is just letting in it counts itself. There is no index for it:
+-- each sync would have to change it twice.
 WITH under_way AS MATERIALIZED (
     SELECT client_id
     FROM sync.syncs
     WHERE sync_started > (SELECT (extract(epoch FROM now()) * 1000)::bigint - %(takeover)s)
         AND sync_started < (SELECT (extract(epoch FROM now()) * 1000)::bigint + %(takeover)s)
+        AND client_id <> ALL(%(entering)b::uuid[])
 )
 SELECT (SELECT count(*) FROM under_way WHERE client_id <> asked.client_id) AS others
 FROM unnest(%(client_ids)b::uuid[]) WITH ORDINALITY AS asked (client_id, number)

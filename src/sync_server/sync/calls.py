@@ -76,12 +76,15 @@ async def _pull(realm: Realm, device: Device, body: bytes) -> Outcome:
 
 async def _begin(realm: Realm, device: Device, request: protocol.Pull) -> tuple[engine.PullUnderWay, engine.Page]:
     """Begin the sync, most often in one statement."""
-    await crowd.check(realm, device)
-    run = realm.transact if request.last_sync == 0 else realm.once
-    begun = await run(lambda tx: engine.begin_pull_at_once(tx, device, request))
-    if begun is not None:
-        return begun
-    return await realm.transact(lambda tx: engine.begin_pull(tx, device, request))
+    number = await crowd.enter(realm, device)
+    try:
+        run = realm.transact if request.last_sync == 0 else realm.once
+        begun = await run(lambda tx: engine.begin_pull_at_once(tx, device, request))
+        if begun is not None:
+            return begun
+        return await realm.transact(lambda tx: engine.begin_pull(tx, device, request))
+    finally:
+        realm.room.entered(number)
 
 
 async def _pages(realm: Realm, under_way: engine.PullUnderWay, head: bytes, page: engine.Page) -> AsyncIterator[bytes]:
