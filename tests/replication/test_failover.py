@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from device import Device, Refused
-from instances.fleet import Fleet, configuration, fleet
+from instances.fleet import Fleet
 from instances.storm import Storm
 from replication.machines import Pair, wait_for
 from users import User, look_into
 from wire import Answer, Request, encode
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are found in /proc")
-
-
-@pytest.fixture
-def served(pair: Pair, tmp_path: Path) -> Iterator[Fleet]:
-    """Two servers that know both machines, and give up waiting for a database after two seconds."""
-    config = configuration(pair.url)
-    config["db"] = {"realms": {"main": {"url": pair.url, "history": "full"}}, "timeout": 2}
-    with fleet(tmp_path, pair.url, (0, 0), config, {"RATE_LIMIT_DISABLE": "1"}) as servers:
-        yield servers
 
 
 def test_a_standby_takes_over_in_the_middle_of_a_storm(pair: Pair, served: Fleet) -> None:
@@ -63,7 +53,7 @@ def test_while_there_is_no_standby_nothing_is_acknowledged(pair: Pair, served: F
         phone, tablet = user.device(), user.device()
         phone.insert("todos", "1", {"title": "precious"})
         phone.pull()
-        tablet.login()
+        tablet.sync()  # so that all that its next pull changes need not outlast a crash
         pair.standby.kill()
         begun = time.monotonic()
         answers = [push(phone)]
