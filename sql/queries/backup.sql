@@ -8,8 +8,8 @@ SET clock = greatest(clock, (extract(epoch FROM now()) * 1000)::bigint) + %(marg
     restored = greatest(clock, (extract(epoch FROM now()) * 1000)::bigint) + %(margin)s;
 
 -- name: put_back_clients
--- Tokens of the time that was lost carry numbers that will be given out again, and may have been revoked since: all are void, and
--- devices log in with their passwords. Nothing is known any more of what they have heard of, so no tombstone goes before they say.
+-- Tokens may have been revoked in the time that was lost: all are void, and devices log in with their passwords. Nothing is known
+-- any more of what they have heard of, so no tombstone goes before they say.
 -- One that says nothing of what it has may have pulled since, rows even that are deleted here, and is sent tombstones, too.
 UPDATE sync.clients
 SET session = greatest(session, (extract(epoch FROM now()) * 1000)::bigint) + %(margin)s,

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -256,3 +257,26 @@ def test_tables_are_restored_after_those_that_they_refer_to(empty_url: str) -> N
     for table, other in pairs:
         assert TABLES.index(other) < TABLES.index(table)
         assert {table, other} <= set(ACCOUNTS)
+
+
+def test_a_backup_of_before_syncs_had_a_table_leaves_none_under_way(postgres: Postgres, database_url: str) -> None:
+    old = postgres.create_database("backup_before_syncs")
+    migrations.migrate(old, "sync", [known for known in migrations.available() if known.version <= 15])
+    space, client = UUID(int=1), UUID(int=2)
+    with psycopg.connect(old) as connection:
+        connection.execute("INSERT INTO sync.spaces (id, clock) VALUES (%s, 5)", [space])
+        connection.execute(
+            """INSERT INTO sync.users (id, space_id, email, email_key, name, password_hash)
+            VALUES (%s, %s, 'ann@x', 'ann@x', 'Ann', 'x')""",
+            [space, space],
+        )
+        connection.execute(
+            """INSERT INTO sync.clients (id, user_id, refresh_id, first_stamp, acknowledged, sync_number, sync_from, sync_to,
+                sync_started, sync_digest, sync_token) VALUES (%s, %s, 'r', 3, 4, 7, 4, 5, 6, 'd', 't')""",
+            [client, space],
+        )
+    restored(taken(old), database_url)
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT * FROM sync.syncs").fetchall() == []
+        found = connection.execute("SELECT id, refresh_id, session > 0, first_stamp, acknowledged FROM sync.clients")
+        assert found.fetchall() == [(client, None, True, 0, 0)]
