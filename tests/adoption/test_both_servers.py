@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -17,6 +17,7 @@ from adoption.old_server import OldServer, move
 from conftest import start_server
 from device import Device, unhindered, wall_clock
 from postgres import Postgres
+from sync_server.database import queries
 from users import User, at, look_into
 from wire import Crash, Wire, new_email
 
@@ -197,6 +198,52 @@ def test_a_line_that_appears_late_is_taken(both: Both) -> None:
     adopt(both.url)
     here.sync()
     assert title(here, late) == "late"
+
+
+def syncs_without_changes(device: Device) -> None:
+    device.sync()
+
+
+def only_pulls(device: Device) -> None:
+    device.pull()
+
+
+def pushes(device: Device) -> None:
+    device.insert("todos", str(uuid.uuid4()), {"title": "here"})
+    device.sync()
+
+
+@pytest.mark.parametrize("uses_this_server", [syncs_without_changes, only_pulls, pushes])
+def test_what_a_device_has_seen_here_is_not_made_anew_whatever_a_crash_has_left(
+    both: Both, uses_this_server: Callable[[Device], None]
+) -> None:
+    """A line of the old server that came late would else get a place that this device's cursor has passed."""
+    here, there = both.device(), both.device()
+    one_row_on(both, here, there)
+    assert untouched(both)
+    both.move(here)
+    uses_this_server(here)
+    with psycopg.connect(both.url, autocommit=True) as connection:
+        connection.execute("TRUNCATE sync.syncs")
+    assert not untouched(both)
+    clock = there.state.cursor
+    assert clock is not None
+    both.now -= 1000
+    there.insert("todos", str(uuid.uuid4()), {"title": "late"})
+    there.sync()
+    adopt(both.url)
+    [late] = [row for row in both.select("rows") if "late" in row["row_data"]]
+    assert late["stamp"] > clock
+    here.sync()
+    assert title(here, late["rowguid"]) == "late"
+
+
+def untouched(both: Both) -> bool:
+    """Whether what was taken over may be made anew, as no device has seen it."""
+    with look_into(both.url) as connection:
+        statement = queries("sync", "adoption")["states_of_users"]
+        [found] = connection.execute(statement, {"users": [both.user_id]}).fetchall()
+    return bool(found["untouched"])
 
 
 def test_a_client_that_first_synced_after_it_was_taken_over_needs_the_deletes(both: Both) -> None:
