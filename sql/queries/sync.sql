@@ -210,12 +210,14 @@ WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session
 FOR UPDATE OF c, y;
 
 -- name: last_push
--- The last push that ended a sync, for its repetition (G5).
+-- The last push that ended a sync, for its repetition (G5). The lock, where client_of_push has found nothing to lock, has the answer wait
+-- for a synchronous standby: a primary that came back from a crash may have the push alone.
 SELECT c.push_digest, c.push_answer
 FROM sync.clients c
 JOIN sync.users u ON u.id = c.user_id
 WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
-    AND u.token_epoch = %(epoch)s AND u.active;
+    AND u.token_epoch = %(epoch)s AND u.active
+FOR UPDATE OF c;
 
 -- name: lock_space
 -- Pushes of one space run one after the other, so stamps become visible in the order in which they are handed out (G2).

@@ -78,6 +78,31 @@ def test_while_there_is_no_standby_nothing_is_acknowledged(pair: Pair, served: F
     assert tablet.state.rows == {("todos", "1"): {"title": "precious"}}
 
 
+@pytest.mark.long
+def test_what_a_crashed_primary_has_alone_is_not_acknowledged(pair: Pair, served: Fleet) -> None:
+    """It comes back with what the standby does not have, and without the syncs: the push is known by its digest alone (G1)."""
+    with look_into(pair.primary.url("main")) as before:
+        user = User(served.wire.send, "main", before)
+        phone = user.device()
+        phone.insert("todos", "1", {"title": "precious"})
+        phone.pull()
+        phone.fetch_token()
+        pair.standby.kill()
+        assert push_with_token(phone).status == 503
+        wait_for(lambda: user.rows().keys() == {("todos", "1")})
+    pair.primary.kill()
+    pair.primary.start()
+    with look_into(pair.primary.url("main")) as again:
+        user.connection = again
+        wait_for(lambda: again.execute("SHOW synchronous_standby_names").fetchall()[0].popitem()[1] == "*")
+        assert user.rows().keys() == {("todos", "1")}
+        assert [push_with_token(phone).status for _ in range(3)] == [503] * 3
+        pair.standby.start()
+        pair.until_replicated()
+        wait_for(lambda: push_with_token(phone).status == 200)
+        assert len(user.history()) == 1
+
+
 def test_a_commit_that_an_administrator_cancels_is_not_acknowledged(pair: Pair, served: Fleet) -> None:
     """PostgreSQL says COMMIT to it, and by a warning that the standby does not have it."""
     cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
