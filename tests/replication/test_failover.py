@@ -80,7 +80,7 @@ def test_while_there_is_no_standby_nothing_is_acknowledged(pair: Pair, served: F
 
 @pytest.mark.long
 def test_what_a_crashed_primary_has_alone_is_not_acknowledged(pair: Pair, served: Fleet) -> None:
-    """It comes back with what the standby does not have, and without the syncs: the push is known by its digest alone (G1)."""
+    """It comes back with what the standby lacks, and without the syncs: the push is known by its digest alone (G1)."""
     with look_into(pair.primary.url("main")) as before:
         user = User(served.wire.send, "main", before)
         phone = user.device()
