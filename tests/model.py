@@ -4,8 +4,8 @@
 tests/model.py [runs] [first_seed]` plays random histories (edits, syncs, crashes of devices at any step and of the
 database, lost requests and answers, the client's resend of every failed call, copies of requests that arrive much later,
 skewed clocks, restored backups of devices and of the server, devices that join or come back as new clients, that sync in
-the middle of each other's syncs, pruned tombstones, versions that an operator brings back), lets the devices come to
-rest, and checks that all hold the same rows (G1-G3, G5, G6).
+the middle of each other's syncs, pruned tombstones, versions that an operator brings back and syncs that one ends), lets
+the devices come to rest, and checks that all hold the same rows (G1-G3, G5, G6).
 Standard library only.
 """
 
@@ -108,6 +108,14 @@ class Space:
     def crash(self) -> None:
         """The database crashes: of the syncs under way nothing is left, and what had a token from before begins none."""
         self.clients = {client_id: self._numbered_anew(client) for client_id, client in self.clients.items()}
+
+    def stop(self, client_id: str) -> None:
+        """An operator ends the sync under way. As after a crash, no copy of its pull may begin another one."""
+        client = self.clients[client_id]
+        if client.sync is not None:
+            client.sync = None
+            client.sync_number += 1
+            client.first_number = client.sync_number
 
     def _numbered_anew(self, client: Client) -> Client:
         """With numbers that no token has."""
@@ -501,6 +509,8 @@ class Device:
         parts = [items[i : i + PART] for i in range(0, len(items), PART)] or [[]]
         answer = None
         for number, part in enumerate(parts, start=1):
+            if self.faulty and self.rng.random() < 0.03:
+                self.space.stop(self.name)
             if self.faulty and self.rng.random() < 0.3:
                 meanwhile()
             self.straggle()

@@ -17,7 +17,7 @@ FOR UPDATE;
 -- not known to anybody and can be made anew. known: taken over before.
 SELECT u.id AS user_id, a.clock = s.clock AND NOT EXISTS (
     SELECT 1 FROM sync.clients c JOIN sync.users owner ON owner.id = c.user_id
-    WHERE owner.space_id = u.space_id AND c.acknowledged IS NOT NULL
+    WHERE owner.space_id = u.space_id AND (c.acknowledged IS NOT NULL OR c.sync_number > 0)
 ) AS untouched, a.lines >= 0 AS known
 FROM sync.users u
 JOIN sync.spaces s ON s.id = u.space_id

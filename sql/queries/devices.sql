@@ -47,9 +47,12 @@ WHERE (%(user_id)s::uuid IS NULL OR c.user_id = %(user_id)s)
     AND (%(search)s::text IS NULL OR strpos(lower(c.details), %(search)s) > 0 OR strpos(u.email_key, %(search)s) > 0);
 
 -- name: stop_sync
--- Whatever it still sends is refused; it begins anew, and has lost nothing.
+-- Whatever it still sends is refused; it begins anew, and has lost nothing. Tokens of before are void for pulls, as after a crash:
+-- a copy of the pull that began the sync would begin it once more, with a later clock, and the device, which goes on, would never
+-- hear of what came in between the two.
 UPDATE sync.syncs
-SET sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL
+SET first_number = sync_number + 1, sync_number = sync_number + 1,
+    sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL
 WHERE client_id = %(client_id)s AND sync_started IS NOT NULL;
 
 -- name: sign_out_device

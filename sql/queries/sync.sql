@@ -189,7 +189,8 @@ WITH bounds AS (
 ),
 noted AS (
     UPDATE sync.clients c
-    SET first_stamp = bounds.first_stamp, acknowledged = least(coalesce(c.acknowledged, %(from_)s), %(from_)s), last_error = NULL
+    SET first_stamp = coalesce(c.first_stamp, bounds.first_stamp),
+        acknowledged = least(coalesce(c.acknowledged, %(from_)s), %(from_)s), last_error = NULL
     FROM bounds
     WHERE c.id = %(client_id)s AND bounds.durable
     RETURNING 1

@@ -10,8 +10,9 @@ from uuid import uuid4
 import pytest
 
 from admin.people import NewPerson, Person, data, refused
-from device import Device, Refused, Unauthorized
+from device import Device, Refused, Unauthorized, unhindered
 from users import NewUser, User, change, sync_all
+from wire import On, Request, direct, keep
 
 DAY = 86_400_000
 
@@ -169,6 +170,29 @@ def test_a_sync_under_way_can_be_ended_and_nothing_is_lost(technician: Person, u
         phone.push(phone.pending())
     phone.sync()
     assert ("todos", "1") in user.rows()
+
+
+def test_a_copy_of_the_pull_of_a_sync_that_was_ended_begins_no_other(technician: Person, user: User) -> None:
+    """Else the device, which goes on, would get hold of the copy's sync, and never hear of what came after its pull (G2)."""
+    phone, tablet = user.device(), user.device()
+    pulls: list[Request] = []
+    statuses = []
+
+    def befall(step: str) -> None:
+        if step == "applied":
+            tablet.sync()
+            data(technician.call("POST", clients(technician, phone, "/cancel-sync")))
+            statuses.append(phone.send(pulls[0]).status)
+
+    phone.insert("todos", "1", {"title": "x"})
+    tablet.insert("todos", "2", {"title": "y"})
+    phone.transport, phone.step = On("/pull", keep(pulls)), befall
+    assert not phone.tries_to_sync()
+    assert statuses == [403]
+    phone.transport, phone.step = direct, unhindered
+    sync_all(phone, tablet)
+    assert phone.state.rows == tablet.state.rows
+    assert len(phone.state.rows) == 2
 
 
 def test_a_signed_out_device_signs_in_again_with_its_password(technician: Person, user: User) -> None:

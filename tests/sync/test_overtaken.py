@@ -91,3 +91,20 @@ def test_a_push_without_changes_does_not_wait_for_the_space(user: User, other: C
     phone.pull()
     with ThreadPoolExecutor() as pool, locked_space(user, other):
         assert pool.submit(phone.push, []).result(60) == 0
+
+
+def test_a_first_pull_that_waited_for_another_one_leaves_its_stamp(user: User, other: Connection) -> None:
+    """The device is to be sent the deletes of after the first of the two: it may have been given those rows."""
+    phone, tablet = user.device(), user.device()
+    tablet.insert("todos", "1", {"title": "milk"})
+    tablet.sync()
+    phone.fetch_token()
+    with ThreadPoolExecutor() as pool:
+        with other.transaction():
+            other.execute("SELECT 1 FROM sync.syncs WHERE client_id = %s FOR UPDATE", [phone.client_id])
+            pulled = pool.submit(phone.pull)
+            wait_for(user.connection, 1)
+            other.execute("UPDATE sync.clients SET first_stamp = 1, acknowledged = 0 WHERE id = %s", [phone.client_id])
+        pulled.result(60)
+    assert user.client(phone)["sync_started"] is not None
+    assert user.client(phone)["first_stamp"] == 1
