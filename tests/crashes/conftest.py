@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 
 import clusters
 from conftest import Process, start_server
 from instances.fleet import configuration, mistakes
 from postgres import superuser
-from replication.machines import kill_all, wait_for
+from replication.machines import children, kill_all, wait_for
 from sync_server import migrations
 from sync_server.embedded import EmbeddedPostgres
 from users import User, look_into
@@ -44,6 +48,28 @@ class Home:
         kill_all(self.postgres.pid)
         wait_for(lambda: not self.postgres.running)
         self._start_again()
+
+    def stop_at_once(self) -> None:
+        """As `pg_ctl stop -m immediate`, and it is started again."""
+        assert self.postgres.pid is not None
+        os.kill(self.postgres.pid, signal.SIGQUIT)
+        wait_for(lambda: not self.postgres.running)
+        self._start_again()
+
+    def lose_a_process(self) -> None:
+        """One of its processes is killed, as by a machine that is out of memory: PostgreSQL starts itself again."""
+        assert self.postgres.pid is not None
+        postmaster, before = self.postgres.pid, set(children(self.postgres.pid))
+        os.kill(self.connection.info.backend_pid, signal.SIGKILL)
+        wait_for(lambda: before.isdisjoint(children(postmaster)))
+        wait_for(self._answers)
+        self._start_again()
+
+    def _answers(self) -> bool:
+        with suppress(psycopg.OperationalError):
+            psycopg.connect(self.url).close()
+            return True
+        return False
 
     def restart(self) -> None:
         """PostgreSQL is stopped in good order, and started again."""

@@ -34,7 +34,10 @@ def titles(user: User) -> list[str]:
     return sorted(line["rowguid"] for line in user.history())
 
 
-def test_a_crash_forgets_the_sync_under_way_and_nothing_that_was_acknowledged(home: Home) -> None:
+@pytest.mark.parametrize("crash", [Home.crash, Home.stop_at_once, Home.lose_a_process])
+def test_a_crash_forgets_the_sync_under_way_and_nothing_that_was_acknowledged(
+    home: Home, crash: Callable[[Home], None]
+) -> None:
     user = home.user()
     phone, tablet = user.device(), user.device()
     phone.insert("todos", "1", {"title": "acknowledged"})
@@ -42,7 +45,7 @@ def test_a_crash_forgets_the_sync_under_way_and_nothing_that_was_acknowledged(ho
     before = user.client(phone)
     phone.insert("todos", "2", {"title": "pending"})
     phone.pull()
-    home.crash()
+    crash(home)
     assert home.syncs() == 0
     assert user.rows().keys() == {("todos", "1")}
     durable = ("push_digest", "push_answer", "acknowledged", "first_stamp", "session", "last_sync")
