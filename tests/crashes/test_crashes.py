@@ -221,6 +221,7 @@ def test_a_restart_in_good_order_keeps_the_syncs_under_way(home: Home) -> None:
     assert user.rows().keys() == {("todos", "1")}
 
 
+@pytest.mark.long
 def test_a_storm_goes_on_over_crashes(home: Home) -> None:
     storm = Storm([home.user() for _ in range(2)])
     with storm.raging():

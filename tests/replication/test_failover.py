@@ -43,6 +43,11 @@ def push_with_token(device: Device) -> Answer:
     return device.send(Request(f"/push/main/{device.client_id}", body, f"Bearer {device.state.access}"))
 
 
+def pull_with_token(device: Device) -> Answer:
+    body = encode(device.body([], 0, None))
+    return device.send(Request(f"/pull/main/{device.client_id}", body, f"Bearer {device.state.access}"))
+
+
 @pytest.mark.long
 def test_while_there_is_no_standby_nothing_is_acknowledged(pair: Pair, served: Fleet) -> None:
     """A commit that is given up while it waits for the standby is there, on the primary alone. The device asks again, and is
@@ -108,7 +113,9 @@ def test_a_commit_that_an_administrator_cancels_is_not_acknowledged(pair: Pair, 
     cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
     with look_into(pair.primary.url("main")) as before:
         user = User(served.wire.send, "main", before)
-        phone = user.device()
+        phone, tablet = user.device(), user.device()
+        tablet.sync()
+        tablet.fetch_token()
         phone.insert("todos", "1", {"title": "precious"})
         phone.pull()
         phone.fetch_token()
@@ -118,6 +125,9 @@ def test_a_commit_that_an_administrator_cancels_is_not_acknowledged(pair: Pair, 
             wait_for(lambda: pair.primary.ask(cancel))
             wait_for(lambda: user.rows().keys() == {("todos", "1")})
             assert pushing.result(60).status == 503
+            pulling = pool.submit(pull_with_token, tablet)
+            wait_for(lambda: pair.primary.ask(cancel))
+            assert pulling.result(60).status == 503, "would show what may be lost"
         pair.standby.start()
         pair.until_replicated()
         wait_for(lambda: push(phone).status == 200)
