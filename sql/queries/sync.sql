@@ -164,11 +164,10 @@ FROM (
 -- The token's number must be one that has been given out since the database's last crash (first_number): a copy of a pull that
 -- was forgotten then, begun once more with a later clock, would get hold of the device's next token, and the device would
 -- never hear of what came in between the two.
--- What must outlast a crash is only written (durable) where it changes, and with a synchronous standby, so that the pull waits for it
--- and no device sees what may yet be lost:
---   first_stamp: a device whose first pull has a cursor had another client here, and may have rows that were deleted since.
---   acknowledged: what the device has heard of, which decides what may be pruned; it goes up when the sync ends.
---   last_error: of the latest sync only.
+-- Nothing that must outlast a crash is changed, and nothing waits for the disk (synchronous_commit), not even for what PostgreSQL
+-- tidies up on its way: where that is not enough, nothing comes back either. So with a synchronous standby, for which a pull
+-- waits, so that no device sees what may yet be lost.
+-- first_stamp: a device whose first pull has a cursor had another client here, and may have rows that were deleted since.
 -- with the rest of page_of_small_rows
 WITH bounds AS (
     UPDATE sync.syncs y
@@ -182,24 +181,35 @@ WITH bounds AS (
         AND y.sync_started IS NULL AND %(sync_number)s >= y.first_number AND %(sync_number)s <= y.sync_number
         AND (%(from_)s >= s.pruned OR c.first_stamp IS NULL AND %(from_)s = 0)
         AND %(from_)s <= s.clock AND (%(from_)s >= s.restored OR %(from_)s = 0 AND coalesce(c.first_stamp >= s.restored, true))
+        AND (
+            %(durably)s
+            OR %(from_)s >= c.acknowledged AND c.last_error IS NULL
+                AND coalesce(current_setting('synchronous_standby_names', true), '') = ''
+        )
     RETURNING s.id AS space_id, y.sync_to AS "to",
         coalesce(c.first_stamp, CASE WHEN %(from_)s > 0 THEN 0 ELSE s.clock END) AS first_stamp,
-        coalesce(%(from_)s < c.acknowledged, true) OR c.last_error IS NOT NULL
-            OR current_setting('synchronous_standby_names', true) <> '' AS durable
-),
-noted AS (
-    UPDATE sync.clients c
-    SET first_stamp = coalesce(c.first_stamp, bounds.first_stamp),
-        acknowledged = least(coalesce(c.acknowledged, %(from_)s), %(from_)s), last_error = NULL
-    FROM bounds
-    WHERE c.id = %(client_id)s AND bounds.durable
-    RETURNING 1
+        CASE WHEN NOT %(durably)s THEN set_config('synchronous_commit', 'off', true) END AS synchronous_commit
 )
 SELECT * FROM bounds;
 
 -- name: begin_pull_with_pending
 -- the beginning of begin_pull
 -- with the rest of page_of_pull
+
+-- name: begin_pull_durably
+-- A client's first pull, one with a lower cursor than before, one that comes after an error or waits for a standby.
+-- acknowledged: what the device has heard of, which decides what may be pruned; it goes up when the sync ends.
+-- last_error: of the latest sync only.
+-- as begin_pull_with_pending, but for these parts
+WITH noted AS (
+    UPDATE sync.clients c
+    SET first_stamp = coalesce(c.first_stamp, bounds.first_stamp),
+        acknowledged = least(coalesce(c.acknowledged, %(from_)s), %(from_)s), last_error = NULL
+    FROM bounds
+    WHERE c.id = %(client_id)s
+    RETURNING 1
+)
+SELECT 1 FROM noted;
 
 -- name: client_of_push
 SELECT u.space_id, u.role, y.sync_number, y.sync_from, y.sync_to, y.sync_token

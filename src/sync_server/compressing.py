@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from isal import isal_zlib
-from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, HTTPResponseStartEvent, Message, Receive, Scope, Send
@@ -76,10 +75,11 @@ def _deflate(compressor: isal_zlib.Compress, body: bytes, more: bool) -> bytes:
 
 
 def _tell(start: HTTPResponseStartEvent, length: int | None) -> None:
-    """Say in the headers that the body is gzipped, and its length where that is known."""
-    headers = MutableScopeHeaders.from_message(start)
-    headers["Content-Encoding"] = "gzip"
-    headers.extend_header_value("Vary", "Accept-Encoding")
-    del headers["Content-Length"]
+    """Say in the headers, whose names are small letters, that the body is gzipped, and its length where that is known."""
+    former = list(start["headers"])
+    vary = [value for name, value in former if name == b"vary"]
+    headers = [(name, value) for name, value in former if name not in {b"vary", b"content-length"}]
+    headers += [(b"content-encoding", b"gzip"), (b"vary", b", ".join([*vary, b"Accept-Encoding"]))]
     if length is not None:
-        headers["Content-Length"] = str(length)
+        headers.append((b"content-length", b"%d" % length))
+    start["headers"] = headers

@@ -62,7 +62,7 @@ def _continue(text: LiteralString, other: LiteralString) -> LiteralString:
 
 
 def _change(text: LiteralString, other: LiteralString) -> LiteralString:
-    """`other` with the parts of `text` in place of those of the same name; new parts come before the next of these."""
+    """`other` with the parts of `text` in place of those of the same name; new ones before the next of these, or last."""
     parts = dict(_PART.findall(other))
     order, new = list(parts), list[str]()
     for name, part in _PART.findall(text):
@@ -72,10 +72,8 @@ def _change(text: LiteralString, other: LiteralString) -> LiteralString:
             order[place : place + 1] = new
             new = []
         parts[name] = part
-    if new:
-        raise ValueError(f"No part of the statement follows {new}")
     *_, last = _PART.finditer(other)
-    made = ",\n".join(f"{name} AS (\n{parts[name]})" for name in order)
+    made = ",\n".join(f"{name} AS (\n{parts[name]})" for name in order + new)
     return " ".join(("WITH", made)) + other[last.end() :]  # noqa: FLY002 - a test takes a text that begins so for a statement
 
 

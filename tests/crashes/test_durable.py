@@ -104,7 +104,8 @@ def pulls(cursor: int, *changes: Any) -> Work:
         pull = protocol.decode_pull(body(device, cursor, list(changes)), device.client_id)
 
         async def begin(tx: Tx) -> None:
-            assert await engine.begin_pull_at_once(tx, device, pull) is not None
+            at_once = await engine.begin_pull_at_once(tx, device, pull, durably=False)
+            assert at_once or await engine.begin_pull_at_once(tx, device, pull, durably=True)
 
         await (realm.once if cursor else realm.transact)(begin)
 

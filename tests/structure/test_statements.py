@@ -128,7 +128,7 @@ async def statements_of_a_sync(url: str, device: Device, sent: bytes) -> tuple[i
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         pulling, pushing = CountingTx(connection, "sync"), CountingTx(connection, "sync")
         pull = protocol.decode_pull(sent, device.client_id)
-        begun = await engine.begin_pull_at_once(pulling, device, pull)
+        begun = await engine.begin_pull_at_once(pulling, device, pull, durably=True)
         push = protocol.decode_push(sent, device.client_id)
         assert await engine.push_at_once(pushing, device, push, Acting(via="wire"))
     assert begun is not None
@@ -204,7 +204,10 @@ def test_a_push_does_not_look_through_the_rows_of_a_space_that_has_nearly_all(mi
     assert not re.search(r"Seq Scan on rows\b", plan), plan
 
 
-@pytest.mark.parametrize("name", ["begin_pull", "begin_pull_with_pending", "page_of_pull", "page_of_small_rows"])
+PULLS = ["begin_pull", "begin_pull_with_pending", "begin_pull_durably", "page_of_pull", "page_of_small_rows"]
+
+
+@pytest.mark.parametrize("name", PULLS)
 def test_a_pull_of_a_big_space_is_not_planned_anew_each_time(migrated_url: str, name: str) -> None:
     """PostgreSQL keeps a plan once it expects no less of one for the values of each call, as after five of them."""
     most = 120_000
@@ -222,6 +225,7 @@ def test_a_pull_of_a_big_space_is_not_planned_anew_each_time(migrated_url: str, 
         "epoch": 0,
         "sync_number": 0,
         "anew": False,
+        "durably": False,
     }
     with psycopg.connect(migrated_url, autocommit=True) as connection:
         fill = """INSERT INTO sync.rows SELECT %s, 't', 'g' || i, 'I', '{}', i, i, i, 1, %s FROM generate_series(1, %s) i"""
@@ -263,5 +267,11 @@ def test_what_continues_another_statement_has_the_rest_of_it() -> None:
         ("begin_pull_with_pending", "page_of_pull", "page AS ("),
     ):
         assert texts[name].startswith("-- Begins a sync")
-        assert texts[name].count("UPDATE sync.syncs") == texts[name].count("UPDATE sync.clients") == 1
+        assert texts[name].count("UPDATE sync.syncs") == 1
+        assert "UPDATE sync.clients" not in texts[name]
         assert texts[name].endswith(texts[rest][texts[rest].index(behind) :])
+    assert re.findall(r"^(?:WITH )?(\w+) AS \($", texts["begin_pull_durably"], re.MULTILINE) == [
+        "bounds",
+        "page",
+        "noted",
+    ]

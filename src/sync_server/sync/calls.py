@@ -23,6 +23,7 @@ _LARGE = 2 * engine.PAGE_BYTES
 """Bytes of a page that has a row of that size, so that a copy would cost more than a piece of the answer of its own."""
 _PART_RECEIVED = b'{"code":206,"message":"Part received, others are missing"}'
 _CANCELLED = b'{"code":200,"message":"No sync is under way"}'
+_Begun = tuple[engine.PullUnderWay, engine.Page]
 Run = Callable[[Realm, Device, bytes], Awaitable[Outcome]]
 
 
@@ -74,17 +75,25 @@ async def _pull(realm: Realm, device: Device, body: bytes) -> Outcome:
     return Outcome(_pages(realm, under_way, head, first))
 
 
-async def _begin(realm: Realm, device: Device, request: protocol.Pull) -> tuple[engine.PullUnderWay, engine.Page]:
+async def _begin(realm: Realm, device: Device, request: protocol.Pull) -> _Begun:
     """Begin the sync, most often in one statement."""
     number = await crowd.enter(realm, device)
     try:
-        run = realm.transact if request.last_sync == 0 else realm.once
-        begun = await run(lambda tx: engine.begin_pull_at_once(tx, device, request))
+        begun = await _begin_at_once(realm, device, request)
         if begun is not None:
             return begun
         return await realm.transact(lambda tx: engine.begin_pull(tx, device, request))
     finally:
         realm.room.entered(number)
+
+
+async def _begin_at_once(realm: Realm, device: Device, request: protocol.Pull) -> _Begun | None:
+    def begin(*, durably: bool) -> Callable[[Tx], Awaitable[_Begun | None]]:
+        return lambda tx: engine.begin_pull_at_once(tx, device, request, durably=durably)
+
+    if request.last_sync == 0:
+        return await realm.transact(begin(durably=True))
+    return await realm.once(begin(durably=False)) or await realm.once(begin(durably=True))
 
 
 async def _pages(realm: Realm, under_way: engine.PullUnderWay, head: bytes, page: engine.Page) -> AsyncIterator[bytes]:

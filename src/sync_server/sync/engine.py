@@ -116,19 +116,23 @@ class _Page(NamedTuple):
     first_stamp: int = 0
 
 
-async def begin_pull_at_once(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, Page] | None:
-    """As begin_pull, but in one statement (for a first pull in several of one transaction); None where more is needed."""
-    begun = {"from_": pull.last_sync, "digest": pull.digest, "small": SMALL, "anew": False}
+async def begin_pull_at_once(tx: Tx, device: Device, pull: Pull, *, durably: bool) -> tuple[PullUnderWay, Page] | None:
+    """As begin_pull, but in one statement (for a first pull in several of one transaction); None where more is needed.
+
+    `durably`: it may change what must outlast a crash, and waits for the disk, which few pulls need to.
+    """
+    begun = {"from_": pull.last_sync, "digest": pull.digest, "small": SMALL, "anew": False, "durably": durably}
     first_rows = PART_ROWS if pull.last_sync else 0
     page = _page_parameters(pull.pending, Place(pull.last_sync, _LAST_ORDINAL), first_rows)
-    statement = "begin_pull_with_pending" if pull.pending else "begin_pull"
+    of_small_rows = not durably and not pull.pending
+    statement = "begin_pull_durably" if durably else "begin_pull" if of_small_rows else "begin_pull_with_pending"
     found = await tx.one(_Page, statement, {**device.parameters, **begun, **page})
     if found is None or found.space_id is None:
         return None
     under_way = PullUnderWay(
         found.space_id, device.client_id, pull.last_sync, pull.last_sync, found.to, found.first_stamp, pull.pending
     )
-    if pull.last_sync == 0 or (not pull.pending and not _is_small(found)):
+    if pull.last_sync == 0 or (of_small_rows and not _is_small(found)):
         return under_way, await first_page(tx, under_way)
     return under_way, _page(found)
 
