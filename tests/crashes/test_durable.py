@@ -9,7 +9,7 @@ import os
 import signal
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -18,12 +18,14 @@ from postgres import superuser
 from retention.conftest import run
 from sync_server.accounts import standing
 from sync_server.accounts.tokens import Device
-from sync_server.database import Tx
 from sync_server.realms import Realm
-from sync_server.sync import engine, protocol
+from sync_server.server import Server
+from sync_server.sync import calls
 from users import Connection, look_into
 
 Work = Callable[[Realm, Device], Awaitable[Any]]
+NONE = cast(Server, None)
+"""Only calls that come in parts ask it for anything."""
 EDIT = {"operation": "I", "rowguid": "1", "tablename": "todos", "clientdate": 1, "rowData": {"title": "x"}}
 LATER = {**EDIT, "operation": "U", "clientdate": 2}
 
@@ -100,28 +102,15 @@ def body(device: Device, cursor: int, changes: list[Any]) -> bytes:
 
 
 def pulls(cursor: int, *changes: Any) -> Work:
-    async def work(realm: Realm, device: Device) -> None:
-        pull = protocol.decode_pull(body(device, cursor, list(changes)), device.client_id)
-
-        async def begin(tx: Tx) -> None:
-            at_once = await engine.begin_pull_at_once(tx, device, pull, durably=False)
-            assert at_once or await engine.begin_pull_at_once(tx, device, pull, durably=True)
-
-        await (realm.once if cursor else realm.transact)(begin)
-
-    return work
+    return lambda realm, device: calls.pull(realm, device, NONE, body(device, cursor, list(changes)))
 
 
 def pushes(cursor: int, *changes: Any) -> Work:
-    async def work(realm: Realm, device: Device) -> None:
-        push = protocol.decode_push(body(device, cursor, list(changes)), device.client_id)
-        assert await realm.once(lambda tx: engine.push_at_once(tx, device, push))
-
-    return work
+    return lambda realm, device: calls.push(realm, device, NONE, body(device, cursor, list(changes)))
 
 
 async def cancels(realm: Realm, device: Device) -> None:
-    await realm.once(lambda tx: engine.cancel(tx, device))
+    await calls.cancel_sync(realm, device, body(device, 0, []))
 
 
 async def asks_for_its_number(realm: Realm, device: Device) -> None:
@@ -147,6 +136,15 @@ def test_a_pull_of_a_known_device_waits_for_nothing(phone: Phone) -> None:
     assert phone.row("sync_started IS NOT NULL", "syncs", "client_id") == (True,)
 
 
+def test_a_pull_that_finds_something_to_tidy_up_waits_for_nothing(phone: Phone, database: Connection) -> None:
+    """Whoever comes upon a page that is full of versions of the past throws them out, and notes that in the log."""
+    cursor = phone.syncs()
+    for number in range(20):
+        database.execute("UPDATE sync.clients SET details = %s WHERE id = %s", [str(number) * 400, phone.id])
+        assert phone.does(pulls(cursor)) == NOTHING
+        phone.does(cancels)
+
+
 def test_a_push_waits_and_says_what_the_device_has_heard_of(phone: Phone) -> None:
     cursor = phone.syncs()
     assert phone.row("acknowledged") == (0,)
@@ -167,8 +165,6 @@ def test_the_first_pull_says_durably_from_where_on_the_device_is_sent_tombstones
     assert phone.row("first_stamp, acknowledged") == (None, None)
     assert phone.does(pulls(0)) == DURABLY
     assert phone.row("first_stamp, acknowledged") == (0, 0)
-    phone.does(cancels)
-    assert phone.does(pulls(0)) == NOTHING
 
 
 def test_a_pull_with_a_lower_cursor_says_so_durably(phone: Phone) -> None:
