@@ -2,9 +2,10 @@
 
     python benchmarks/floor.py [rows in the space]
 
-cancelSync without a sync to cancel; a pull that only reads, at its barest and as the page that is answered; a pull as it
-is, without and with the wait for the disk at its commit. One connection runs them alternately, in blocks; printed are
-medians: until the answer is there, and PostgreSQL's processor time. Linux only.
+cancelSync without a sync to cancel; a pull that only reads, at its barest and as the page that is answered; a pull that only
+begins a sync; a pull as it is, of a device with nothing pending and of any, and one that changes what must outlast a crash.
+One connection runs them alternately, in blocks; printed are medians: until the answer is there, and PostgreSQL's processor
+time. Linux only.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import world
 from connection import WrongAnswer
 from sync_server.database import queries
 from sync_server.statements import Running, Statement
+from sync_server.sync.engine import SMALL
 
 ROUNDS = 15
 BLOCK = 40
@@ -35,25 +37,30 @@ WHERE space_id = %(space_id)s AND stamp > %(from_)s ORDER BY stamp, ordinal LIMI
 _FILL = (
     "INSERT INTO sync.spaces (id, clock) VALUES (%(id)s, %(count)s)",
     "INSERT INTO sync.users (id, space_id, email, email_key, name, password_hash) VALUES (%(id)s, %(id)s, '', '', '', '')",
-    "INSERT INTO sync.clients (id, user_id, first_stamp) VALUES (%(id)s, %(id)s, 0)",
+    "INSERT INTO sync.clients (id, user_id, first_stamp, acknowledged) VALUES (%(id)s, %(id)s, 0, 0)",
+    "INSERT INTO sync.syncs (client_id, first_number, sync_number) VALUES (%(id)s, 0, 0)",
     """INSERT INTO sync.rows SELECT %(id)s, 'todos', gen_random_uuid(), 'I', repeat('x', 300), i, i, i, 1, gen_random_uuid()
     FROM generate_series(1, %(count)s) i""",
     "VACUUM ANALYZE sync.rows",
 )
 
 
+_END = (
+    "UPDATE sync.syncs SET sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL"
+)
+
+
 def statements() -> dict[str, Statement]:
-    begin = queries("sync")["begin_pull"]
-    wait, end = (
-        "RETURNING s.id AS space_id",
-        "RETURNING set_config('synchronous_commit', 'off', true), s.id AS space_id",
-    )
+    sync = queries("sync")
+    begin = sync["begin_pull"].partition("\n)\n")[0] + ")\nSELECT 10 AS delivered FROM bounds"
     return {
-        "cancelSync": Statement(queries("sync")["cancel_sync"]),
+        "cancelSync": Statement(sync["cancel_sync"]),
         "reads 10 rows": Statement(_BAREST),
-        "reads a page": Statement(queries("sync")["page_of_pull"]),
-        "pull, no wait for the disk": Statement(begin.replace(wait, end)),
-        "pull": Statement(begin),
+        "reads a page": Statement(sync["page_of_small_rows"]),
+        "begins a sync": Statement(begin),
+        "pull": Statement(sync["begin_pull"]),
+        "pull, with something pending": Statement(sync["begin_pull_with_pending"]),
+        "pull, durably": Statement(sync["begin_pull_durably"]),
     }
 
 
@@ -62,42 +69,52 @@ def parameters(identity: uuid.UUID, count: int) -> dict[str, Any]:
     return {
         **dict.fromkeys(("space_id", "user_id", "client_id"), identity),
         **dict.fromkeys(("from_", "after_stamp"), since),
-        **dict.fromkeys(("session", "epoch", "sync_number", "takeover", "first_stamp"), 0),
+        **dict.fromkeys(("session", "epoch", "sync_number", "first_stamp"), 0),
         **dict.fromkeys(("digest", "token_id"), "x"),
-        **{name: list[Any]() for name in ("tablenames", "rowguids", "client_dates")},
+        "tablenames": [""],
+        "rowguids": [""],
+        "client_dates": [0],
         "to": count,
         "after_ordinal": 1,
         "rows": 1000,
         "bytes": 2**20,
-        "most": 1000,
+        "small": SMALL,
+        "anew": False,
     }
 
 
 async def measure(url: str, given: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """Of each statement: µs until its answer is there, and of the processor time that PostgreSQL took."""
     taken: dict[str, list[tuple[float, float]]] = {}
-    pulls = 0
     async with await psycopg.AsyncConnection.connect(url, autocommit=True, prepare_threshold=None) as connection:
         running = Running(connection, prepare=True)
         backend = connection.info.backend_pid
         each = statements()
         for _ in range(ROUNDS):
             for name, statement in each.items():
-                before, seconds = processor_time(backend), list[float]()
+                seconds, used = list[float](), list[float]()
                 for _ in range(BLOCK):
-                    now = {**given, "sync_number": pulls}  # a pull takes the place of the one that its token tells of
-                    begun = time.perf_counter()
+                    now = {**given, "durably": name == "pull, durably"}
+                    before, begun = processor_time(backend), time.perf_counter()
                     found: list[dict[str, Any]] = await running.rows(dict, statement, now)
                     seconds.append(time.perf_counter() - begun)
+                    used.append(processor_time(backend) - before)
                     check(name, found)
-                    pulls += name.startswith("pull")
-                used = (processor_time(backend) - before) / BLOCK
-                taken.setdefault(name, []).append((statistics.median(seconds) * 1e6, used))
+                    given = {**given, "sync_number": (await ended(connection))[0]}
+                wall = statistics.median(seconds) * 1e6
+                taken.setdefault(name, []).append((wall, statistics.median(used)))
     # the first rounds plan, and prepare
     return {
         name: (statistics.median(wall for wall, _ in rounds[3:]), statistics.median(cpu for _, cpu in rounds[3:]))
         for name, rounds in taken.items()
     }
+
+
+async def ended(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """End the sync under way, if any; its number."""
+    cursor = await connection.execute(_END + " RETURNING sync_number")
+    [found] = await cursor.fetchall()
+    return found
 
 
 def processor_time(pid: int) -> float:
@@ -119,7 +136,7 @@ def main() -> None:
         for statement in _FILL:
             made.execute(url, statement, **({"id": identity, "count": count} if "%(" in statement else {}))
         for name, (wall, cpu) in asyncio.run(measure(url, parameters(identity, count))).items():
-            print(f"{name:28} {wall:6.0f} µs, PostgreSQL {cpu:5.0f} µs")
+            print(f"{name:30} {wall:6.0f} µs, PostgreSQL {cpu:5.0f} µs")
 
 
 if __name__ == "__main__":
