@@ -288,3 +288,11 @@ def test_no_index_begins_with_what_only_grows(postgres: Postgres) -> None:
 def test_no_two_migrations_have_the_same_number() -> None:
     numbers = [migration.version for migration in migrations.available()]
     assert len(numbers) == len(set(numbers))
+
+
+def test_settings_that_it_does_not_document_are_set_on_postgresql_only() -> None:
+    """plan_by_index is not asked there at all."""
+    for name, text in queries("sync").items():
+        for before, setting in re.findall(r"(.*?)set_config\('(\w+)'", text, re.DOTALL):
+            guarded = re.search(r"current_setting\('crdb_version', true\) IS NULL\s+THEN $", before)
+            assert name == "plan_by_index" or setting in known.SETTINGS or guarded, f"{name} sets {setting}"
