@@ -1,5 +1,5 @@
--- Syncs move out of sync.clients, whose columns for them are left to servers of the version before this one; a device whose calls
--- reach both versions by turns begins anew until one is left.
+-- Syncs move out of sync.clients, whose columns for them are left to servers of the version before this one. Each version knows its
+-- own syncs only: stop those of the version before (docs/high-availability.md).
 
 -- What is remembered of each client's syncs between their calls. Nothing here must outlast a crash of the database (on PostgreSQL it
 -- does not): a sync that is not known any more begins anew, and calls that belonged to it are told by their tokens.
