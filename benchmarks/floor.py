@@ -25,7 +25,7 @@ import world
 from connection import WrongAnswer
 from sync_server.database import queries
 from sync_server.statements import Running, Statement
-from sync_server.sync.engine import SMALL
+from sync_server.sync.pages import SMALL
 
 ROUNDS = 15
 BLOCK = 40

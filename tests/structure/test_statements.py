@@ -20,7 +20,7 @@ from sync_server.accounts.tokens import Device
 from sync_server.audit import Acting
 from sync_server.database import Tx, queries, sql_directory
 from sync_server.statements import Statement
-from sync_server.sync import engine, protocol
+from sync_server.sync import engine, pages, protocol
 
 NAMES = sorted(queries("sync"))
 
@@ -171,7 +171,7 @@ def test_a_page_of_a_long_pull_walks_the_index_whatever_the_statistics_say(migra
             "after_ordinal": 1,
             "rows": 1000,
             "bytes": 1_000_000,
-            "small": engine.SMALL,
+            "small": pages.SMALL,
             "anew": False,
         }
         with connection.transaction():
@@ -218,9 +218,9 @@ def test_a_pull_of_a_big_space_is_not_planned_anew_each_time(migrated_url: str, 
         **dict.fromkeys(("from_", "after_stamp", "to", "first_stamp"), most - 10),
         "client_dates": [0],
         "after_ordinal": 1,
-        "rows": engine.PART_ROWS,
-        "bytes": engine.PAGE_BYTES,
-        "small": engine.SMALL,
+        "rows": pages.PART_ROWS,
+        "bytes": pages.PAGE_BYTES,
+        "small": pages.SMALL,
         "session": 0,
         "epoch": 0,
         "sync_number": 0,
@@ -257,7 +257,7 @@ def test_who_calls_is_not_looked_up_by_a_new_plan_each_time(migrated_url: str) -
 
 @pytest.mark.parametrize("name", ["page_of_pull", "page_of_small_rows"])
 def test_a_part_of_a_page_may_have_as_many_rows_as_its_statement_says(name: str) -> None:
-    assert f"LIMIT {engine.PART_ROWS}\n" in queries("sync")[name]
+    assert f"LIMIT {pages.PART_ROWS}\n" in queries("sync")[name]
 
 
 def test_what_continues_another_statement_has_the_rest_of_it() -> None:

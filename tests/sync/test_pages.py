@@ -14,8 +14,8 @@ import pytest
 from postgres import Postgres
 from sync_server import migrations
 from sync_server.database import Tx
-from sync_server.sync import engine
-from sync_server.sync.engine import PAGE_PARTS, PART_ROWS, SMALL, Place, PullUnderWay
+from sync_server.sync import pages
+from sync_server.sync.pages import PAGE_PARTS, PART_ROWS, SMALL, Place, PullUnderWay
 
 CLIENT = uuid.UUID(int=7)
 STRANGE = [
@@ -104,7 +104,7 @@ async def walk(url: str, space_id: uuid.UUID, *, small: bool) -> tuple[list[str]
         tx.names = names
         while place is not None:
             async with connection.transaction():
-                page = await engine.next_page(tx, pull, place, parts)
+                page = await pages.next_page(tx, pull, place, parts)
             lines += [page.lines] if page.lines else []
             delivered, parts = delivered + page.delivered, PAGE_PARTS
             place = page.next if small or page.next is None else page.next._replace(small=False)

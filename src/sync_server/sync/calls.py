@@ -16,14 +16,14 @@ from sync_server.errors import TokenRejected
 from sync_server.outcome import Outcome
 from sync_server.realms import Realm
 from sync_server.server import Server
-from sync_server.sync import aside, crowd, engine, protocol, uploads
+from sync_server.sync import aside, crowd, engine, pages, protocol, uploads
 
 log = structlog.get_logger()
-_LARGE = 2 * engine.PAGE_BYTES
+_LARGE = 2 * pages.PAGE_BYTES
 """Bytes of a page that has a row of that size, so that a copy would cost more than a piece of the answer of its own."""
 _PART_RECEIVED = b'{"code":206,"message":"Part received, others are missing"}'
 _CANCELLED = b'{"code":200,"message":"No sync is under way"}'
-_Begun = tuple[engine.PullUnderWay, engine.Page]
+_Begun = tuple[pages.PullUnderWay, pages.Page]
 Run = Callable[[Realm, Device, bytes], Awaitable[Outcome]]
 
 
@@ -96,7 +96,7 @@ async def _begin_at_once(realm: Realm, device: Device, request: protocol.Pull) -
     return await realm.once(begin(durably=False)) or await realm.once(begin(durably=True))
 
 
-async def _pages(realm: Realm, under_way: engine.PullUnderWay, head: bytes, page: engine.Page) -> AsyncIterator[bytes]:
+async def _pages(realm: Realm, under_way: pages.PullUnderWay, head: bytes, page: pages.Page) -> AsyncIterator[bytes]:
     """The answer, page by page. Each is read when the device has taken the one before, in a transaction of its own: a slow
     phone holds no connection and no snapshot.
     """
@@ -115,8 +115,8 @@ async def _pages(realm: Realm, under_way: engine.PullUnderWay, head: bytes, page
     yield (head if separator is head else b"") + b"]}"
 
 
-def _page_after(under_way: engine.PullUnderWay, after: engine.Place) -> Callable[[Tx], Awaitable[engine.Page]]:
-    return lambda tx: engine.next_page(tx, under_way, after)
+def _page_after(under_way: pages.PullUnderWay, after: pages.Place) -> Callable[[Tx], Awaitable[pages.Page]]:
+    return lambda tx: pages.next_page(tx, under_way, after)
 
 
 async def _push(realm: Realm, device: Device, body: bytes) -> Outcome:

@@ -6,11 +6,8 @@ order of stamps is the order of commits, and no reader passes a change that is n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
-
-import msgspec
 
 from sync_server.accounts.tokens import Device
 from sync_server.audit import Acting
@@ -18,52 +15,14 @@ from sync_server.audit.chain import BUCKETS
 from sync_server.database import Tx
 from sync_server.errors import AlreadySyncing, PullFirst, ReadOnly, TokenRejected
 from sync_server.limits import KEPT_ASIDE
-from sync_server.sync import aside
-from sync_server.sync.protocol import DATE_LIMIT, Change, Pull, Push
+from sync_server.sync import aside, pages
+from sync_server.sync.columns import columns
+from sync_server.sync.pages import LAST_ORDINAL, PART_ROWS, SMALL, Found, Page, Place, PullUnderWay
+from sync_server.sync.protocol import Pull, Push
 
 TAKEOVER = 120_000
 """Milliseconds after which a new pull may take the place of a sync under way. Its own pushes never expire. A start that
 lies as far in the future counts too: the database's clock was wrong then, which must not block the client."""
-PART_ROWS = 1000
-"""Versions that a statement looks at: of 4000 at once, each takes PostgreSQL longer."""
-PAGE_PARTS = 4
-"""Statements for a page at most. The first page has one, so that the answer begins early."""
-PAGE_BYTES = 1024 * 1024
-SMALL = 1024
-"""Bytes of a row's data, of which PART_ROWS need not be added up."""
-_LAST_ORDINAL = 2**31 - 1
-
-
-class Place(NamedTuple):
-    """The version behind which a pull goes on, and whether the rows of the part before were all small."""
-
-    stamp: int
-    ordinal: int
-    small: bool = False
-
-
-class Page(NamedTuple):
-    """Rows of a pull as the inside of a JSON array, where the next page goes on (None after the last one), how many."""
-
-    lines: bytes
-    next: Place | None
-    delivered: int = 0
-
-
-class PullUnderWay(msgspec.Struct, frozen=True):
-    """What a pull delivers: the versions stamped after `since`, up to `to`, for a device that knows those up to `from_`.
-
-    `anew`: all is sent, because the device may hold what the server has lost.
-    """
-
-    space_id: UUID
-    client_id: UUID
-    since: int
-    from_: int
-    to: int
-    first_stamp: int
-    pending: Sequence[Change]
-    anew: bool = False
 
 
 class _PullClient(NamedTuple):
@@ -105,17 +64,6 @@ class Pushed(NamedTuple):
     took: int | None = None
 
 
-class _Page(NamedTuple):
-    lines: bytes | None
-    delivered: int
-    largest: int | None
-    stamp: int | None
-    ordinal: int | None
-    space_id: UUID | None = None
-    to: int = 0
-    first_stamp: int = 0
-
-
 async def begin_pull_at_once(tx: Tx, device: Device, pull: Pull, *, durably: bool) -> tuple[PullUnderWay, Page] | None:
     """As begin_pull, but in one statement (for a first pull in several of one transaction); None where more is needed.
 
@@ -123,18 +71,18 @@ async def begin_pull_at_once(tx: Tx, device: Device, pull: Pull, *, durably: boo
     """
     begun = {"from_": pull.last_sync, "digest": pull.digest, "small": SMALL, "anew": False, "durably": durably}
     first_rows = PART_ROWS if pull.last_sync else 0
-    page = _page_parameters(pull.pending, Place(pull.last_sync, _LAST_ORDINAL), first_rows)
+    page = pages.parameters(pull.pending, Place(pull.last_sync, LAST_ORDINAL), first_rows)
     of_small_rows = not durably and not pull.pending
     statement = "begin_pull_durably" if durably else "begin_pull" if of_small_rows else "begin_pull_with_pending"
-    found = await tx.one(_Page, statement, {**device.parameters, **begun, **page})
+    found = await tx.one(Found, statement, {**device.parameters, **begun, **page})
     if found is None or found.space_id is None:
         return None
     under_way = PullUnderWay(
         found.space_id, device.client_id, pull.last_sync, pull.last_sync, found.to, found.first_stamp, pull.pending
     )
-    if pull.last_sync == 0 or (of_small_rows and not _is_small(found)):
-        return under_way, await first_page(tx, under_way)
-    return under_way, _page(found)
+    if pull.last_sync == 0 or (of_small_rows and not pages.is_small(found)):
+        return under_way, await pages.first_page(tx, under_way)
+    return under_way, pages.page_of(found)
 
 
 async def begin_pull(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, Page]:
@@ -159,7 +107,7 @@ async def begin_pull(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, 
         since = first_stamp = 0
     from_ = min(pull.last_sync, to)
     under_way = PullUnderWay(client.space_id, device.client_id, since, from_, to, first_stamp, pull.pending, anew)
-    return under_way, await first_page(tx, under_way)
+    return under_way, await pages.first_page(tx, under_way)
 
 
 def _knows_more(client: _PullClient, pull: Pull, to: int) -> bool:
@@ -225,54 +173,6 @@ def _is_new_attempt(device: Device, client: _PullClient) -> bool:
     return device.token_id != client.sync_token and device.sync_number == client.sync_number
 
 
-async def first_page(tx: Tx, pull: PullUnderWay) -> Page:
-    """The first rows of a pull."""
-    return await next_page(tx, pull, Place(pull.since, _LAST_ORDINAL if pull.since else 0), parts=1)
-
-
-async def next_page(tx: Tx, pull: PullUnderWay, after: Place, parts: int = PAGE_PARTS) -> Page:
-    """The rows of a long pull behind `after`, until there are about PAGE_BYTES of them.
-
-    A row that changes between two pages, or two of their parts, gets a stamp above `to` and comes with the next pull.
-    """
-    if not tx.on_cockroachdb:  # which has no such settings, and plans by itself as wanted here
-        await tx.execute("plan_by_index", {})
-    given = {**msgspec.structs.asdict(pull), **_page_parameters(pull.pending, after, PART_ROWS), "small": SMALL}
-    may_be_small = not pull.pending
-    read = [await _part(tx, given, small=may_be_small and after.small)]
-    while (place := read[-1].next) and len(read) < parts and sum(len(part.lines) for part in read) < PAGE_BYTES:
-        behind = {"after_stamp": place.stamp, "after_ordinal": place.ordinal}
-        read.append(await _part(tx, {**given, **behind}, small=may_be_small and place.small))
-    lines = b",".join([part.lines for part in read if part.lines])
-    return Page(lines, place, sum(part.delivered for part in read))
-
-
-async def _part(tx: Tx, parameters: Mapping[str, Any], *, small: bool) -> Page:
-    """`small`: the rows behind that place are expected to be small, and none is pending."""
-    if small:
-        found = await tx.one(_Page, "page_of_small_rows", parameters)
-        if found is not None and _is_small(found):
-            return _page(found)
-    found = await tx.one(_Page, "page_of_pull", parameters)
-    return Page(b"", None) if found is None else _page(found)
-
-
-def _page_parameters(pending: Sequence[Change], after: Place, rows: int) -> dict[str, Any]:
-    limits = {"after_stamp": after.stamp, "after_ordinal": after.ordinal, "rows": rows, "bytes": PAGE_BYTES}
-    return {**_columns(pending, undated=DATE_LIMIT), **limits}
-
-
-def _page(found: _Page) -> Page:
-    if found.stamp is None or found.ordinal is None:
-        return Page(found.lines or b"", None, found.delivered)
-    return Page(found.lines or b"", Place(found.stamp, found.ordinal, _is_small(found)), found.delivered)
-
-
-def _is_small(found: _Page) -> bool:
-    """Whether the page is one of page_of_small_rows, and the next may be."""
-    return (found.largest or 0) <= SMALL
-
-
 async def push_at_once(
     tx: Tx, device: Device, push: Push, audited: Acting | None = None, *, keep_deleted: bool = True
 ) -> Pushed | None:
@@ -336,7 +236,7 @@ def _belongs(device: Device, client: _PushClient) -> bool:
 async def _store(tx: Tx, device: Device, push: Push, audited: Acting | None, keep_deleted: bool) -> Pushed | None:
     parameters = {
         **device.parameters,
-        **_columns(push.changes),
+        **columns(push.changes),
         "operations": [change.operation for change in push.changes],
         "row_datas": [change.row_data for change in push.changes],
         "is_partial": push.is_partial,
@@ -348,12 +248,3 @@ async def _store(tx: Tx, device: Device, push: Push, audited: Acting | None, kee
         return await tx.one(Pushed, "push_changes", parameters)
     origin = {"address": audited.address, "request_id": audited.request_id, "bucket": device.user_id.int % BUCKETS}
     return await tx.one(Pushed, "push_changes_audited", {**parameters, **origin})
-
-
-def _columns(changes: Sequence[Change], undated: int | None = None) -> dict[str, Any]:
-    """Changes as the arrays that go into a statement as a set. `undated`: the date of those that have none."""
-    return {
-        "tablenames": [change.tablename for change in changes],
-        "rowguids": [change.rowguid for change in changes],
-        "client_dates": [undated if change.client_date is None else change.client_date for change in changes],
-    }
