@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 from urllib.parse import unquote, urlsplit
+from weakref import WeakSet
 
 T = TypeVar("T")
 Address = tuple[str, int] | str
@@ -79,6 +80,8 @@ class Proxy:
         self.port = port
         self.accepted = 0
         self._links: set[_Link] = set()
+        self.made: WeakSet[asyncio.StreamWriter] = WeakSet()
+        """Also those that are closing, which may wait for somebody to read."""
         self._turns = itertools.count()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
@@ -118,6 +121,7 @@ class Proxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
+        self.made.add(writer)
         link = _Link(self, self.fate(), writer)
         self._links.add(link)
         try:
@@ -139,6 +143,8 @@ class Proxy:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        for writer in list(self.made):
+            writer.transport.abort()
         await asyncio.sleep(0.01)  # in which the sockets are closed
 
 
@@ -166,6 +172,7 @@ class _Link:
         with suppress(OSError, _Reset, asyncio.CancelledError):
             await self._until_free()
             server_reader, self.server = await _connect(targets)
+            self.proxy.made.add(self.server)
             await _first_of(
                 self._pump(reader, self.server, up=True),
                 self._pump(server_reader, self.client, up=False),
