@@ -43,8 +43,6 @@ _FILL = (
     FROM generate_series(1, %(count)s) i""",
     "VACUUM ANALYZE sync.rows",
 )
-
-
 _END = (
     "UPDATE sync.syncs SET sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL"
 )

@@ -233,9 +233,8 @@ class Space:
         self.clock = self.restored = beyond
         for client in self.clients.values():
             client.last_push, client.acknowledged = None, 0
-            client.first_stamp = (
-                0  # it may have pulled rows since the backup that are deleted there, and not have said so
-            )
+            # it may have pulled rows since the backup that are deleted there, and says nothing of them before it ends a sync
+            client.first_stamp = 0
         self.crash()  # tokens of before the restore are void; here their numbers say so
 
     def belongs(self, token: Token, client: Client) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import copy
 import random
 from typing import Any
-from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -19,7 +18,7 @@ from histories import random_plan
 from model import Client
 from sync_server import backup
 from users import User, at, change, sync_all
-from wire import On, Transport, lose_answer, lose_request
+from wire import On, Transport, direct, lose_answer, lose_request
 
 
 def titles(device: Device) -> dict[str, str]:
@@ -32,8 +31,10 @@ def write(device: Device, guid: str, title: str) -> None:
 
 def breaks_off(device: Device, fault: Transport = lose_request) -> None:
     """A sync that ends with its first push, when all that came is applied."""
-    with patch.object(device, "transport", On("/push", fault, times=2)), pytest.raises(Offline):
+    device.transport = On("/push", fault, times=2)
+    with pytest.raises(Offline):
         device.sync()
+    device.transport = direct
 
 
 @pytest.fixture
