@@ -135,3 +135,12 @@ def test_every_curve_can_be_measured(tmp_path: Path) -> None:
         value for curve in curves for line in curve["lines"].values() for point in line.values() for value in point
     ]
     assert all(map(math.isfinite, values))
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="it reads processor time from /proc")
+def test_what_the_statement_of_a_pull_costs_can_still_be_measured() -> None:
+    """It names statements and parameters of the server, and checks what comes back."""
+    done = subprocess.run([sys.executable, BENCHMARKS / "floor.py", "200"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    measured = [line for line in done.stdout.splitlines() if line.endswith(" µs")]
+    assert [line[:30].strip() for line in measured][-3:] == ["pull", "pull, with something pending", "pull, durably"]
