@@ -73,9 +73,14 @@ FROM unnest(
 ) WITH ORDINALITY AS asked (client_id, user_id, session, epoch, number)
 CROSS JOIN LATERAL (
     SELECT c.refresh_id, c.refresh_previous, y.sync_number, y.sync_started IS NOT NULL AS syncing,
-        (extract(epoch FROM now()) * 1000)::bigint - coalesce(c.refresh_issued, 0) AS refresh_age
+        (extract(epoch FROM now()) * 1000)::bigint - coalesce(c.refresh_issued, 0) AS refresh_age,
+        CASE
+            WHEN y.sync_started IS NULL THEN s.clock = c.push_answer
+            ELSE y.sync_from = y.sync_to AND s.clock = greatest(y.sync_to, y.pushed_to)
+        END AS quiet
     FROM sync.clients c
     JOIN sync.users u ON u.id = c.user_id
+    JOIN sync.spaces s ON s.id = u.space_id
     LEFT JOIN sync.syncs y ON y.client_id = c.id
     WHERE c.id = asked.client_id AND c.user_id = asked.user_id AND c.session = asked.session
         AND u.token_epoch = asked.epoch AND u.active

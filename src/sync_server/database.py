@@ -21,6 +21,8 @@ _BEGUN = re.compile(r"^-- the beginning of (\w+)$", re.MULTILINE)
 _CONTINUED = re.compile(r"^-- with the rest of (\w+)$", re.MULTILINE)
 _CHANGED = re.compile(r"^-- as (\w+), but for these parts$", re.MULTILINE)
 _PART = re.compile(r"^(?:WITH )?(\w+) AS \(\n(.*?)^\)", re.MULTILINE | re.DOTALL)
+_END = "\n)"
+"""Of a part."""
 _SCHEMA = re.compile(r"\bsync\.(?=[a-z_])")
 
 
@@ -47,9 +49,11 @@ def queries(schema: str, directory: str = "queries") -> Mapping[str, LiteralStri
             # the text comes from files of this package, never from a request
             found[name] = with_schema(text.strip(), schema)
     for name, text in found.items():
+        begun = _BEGUN.search(text)
         if continued := _CONTINUED.search(text):
-            begun = _BEGUN.search(text)
             found[name] = _continue(found[begun[1]] if begun else text, found[continued[1]])
+        elif begun:
+            found[name] = _beginning(found[begun[1]]) + text[begun.end() :]
         elif changed := _CHANGED.search(text):
             found[name] = _change(text, found[changed[1]])
     return found
@@ -57,8 +61,12 @@ def queries(schema: str, directory: str = "queries") -> Mapping[str, LiteralStri
 
 def _continue(text: LiteralString, other: LiteralString) -> LiteralString:
     """The parts of `text` (`WITH x AS (...)`, ...), and what follows the first part of `other`."""
-    end = "\n)"
-    return text.partition(end + "\n")[0] + end + other.partition(end)[2]
+    return _beginning(text) + other.partition(_END)[2]
+
+
+def _beginning(text: LiteralString) -> LiteralString:
+    """The parts of a statement (`WITH x AS (...)`, ...) before what it does with them."""
+    return text.partition(_END + "\n")[0] + _END
 
 
 def _change(text: LiteralString, other: LiteralString) -> LiteralString:

@@ -11,8 +11,9 @@ import sync_server
 
 SOURCE = Path(sync_server.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
+ENGINE = [SOURCE / "sync" / "engine.py", SOURCE / "sync" / "pushing.py"]
 RULES = [
-    SOURCE / "sync" / "engine.py",
+    *ENGINE,
     SOURCE / "sync" / "uploads.py",
     SOURCE / "accounts" / "account.py",
     SOURCE / "accounts" / "registration.py",
@@ -42,8 +43,9 @@ def test_rules_know_nothing_of_http(path: Path) -> None:
     assert not imported(path) & {"litestar", "uvicorn"}
 
 
-def test_the_engine_opens_no_transaction() -> None:
-    text = (SOURCE / "sync" / "engine.py").read_text()
+@pytest.mark.parametrize("path", ENGINE, ids=lambda path: path.stem)
+def test_the_engine_opens_no_transaction(path: Path) -> None:
+    text = path.read_text()
     assert ".transact(" not in text
     assert ".read(" not in text
 

@@ -20,7 +20,7 @@ from sync_server.accounts.tokens import Device
 from sync_server.audit import Acting
 from sync_server.database import Tx, queries, sql_directory
 from sync_server.statements import Statement
-from sync_server.sync import engine, pages, protocol
+from sync_server.sync import engine, pages, protocol, pushing
 
 NAMES = sorted(queries("sync"))
 
@@ -126,13 +126,13 @@ def body(device: Device, rows: int, *, base: int = 0) -> bytes:
 async def statements_of_a_sync(url: str, device: Device, sent: bytes) -> tuple[int, int, int]:
     """Statements of the pull, those of the push, and the rows that were pulled."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        pulling, pushing = CountingTx(connection, "sync"), CountingTx(connection, "sync")
+        pulls, pushes = CountingTx(connection, "sync"), CountingTx(connection, "sync")
         pull = protocol.decode_pull(sent, device.client_id)
-        begun = await engine.begin_pull_at_once(pulling, device, pull, durably=True)
+        begun = await engine.begin_pull_at_once(pulls, device, pull, durably=True)
         push = protocol.decode_push(sent, device.client_id)
-        assert await engine.push_at_once(pushing, device, push, Acting(via="wire"))
+        assert await pushing.push_at_once(pushes, device, push, Acting(via="wire"))
     assert begun is not None
-    return pulling.count, pushing.count, begun[1].lines.count(b'"operation"')
+    return pulls.count, pushes.count, begun[1].lines.count(b'"operation"')
 
 
 def test_the_number_of_statements_does_not_grow_with_the_rows(migrated_url: str) -> None:
@@ -145,7 +145,7 @@ def test_the_number_of_statements_does_not_grow_with_the_rows(migrated_url: str)
         *conflicting, pulled = asyncio.run(statements_of_a_sync(migrated_url, second, body(second, rows, base=-1)))
         assert pulled == rows, "the older edits lose, so the stored versions are pulled"
         counts.add(tuple(conflicting))
-    assert counts == {(3, 1)}, "a first pull, and a push"
+    assert counts == {(1, 1), (3, 1)}, "a first pull of nothing, one of rows, and pushes"
 
 
 @pytest.mark.parametrize("name", ["page_of_pull", "page_of_small_rows"])
@@ -204,7 +204,14 @@ def test_a_push_does_not_look_through_the_rows_of_a_space_that_has_nearly_all(mi
     assert not re.search(r"Seq Scan on rows\b", plan), plan
 
 
-PULLS = ["begin_pull", "begin_pull_with_pending", "begin_pull_durably", "page_of_pull", "page_of_small_rows"]
+PULLS = [
+    "begin_pull",
+    "begin_pull_with_pending",
+    "begin_pull_quietly",
+    "begin_pull_durably",
+    "page_of_pull",
+    "page_of_small_rows",
+]
 
 
 @pytest.mark.parametrize("name", PULLS)
@@ -270,6 +277,8 @@ def test_what_continues_another_statement_has_the_rest_of_it() -> None:
         assert texts[name].count("UPDATE sync.syncs") == 1
         assert "UPDATE sync.clients" not in texts[name]
         assert texts[name].endswith(texts[rest][texts[rest].index(behind) :])
+    assert texts["begin_pull_quietly"].startswith(texts["begin_pull"].partition("\n)")[0])
+    assert texts["begin_pull_quietly"].count(" AS (\n") == 1
     assert re.findall(r"^(?:WITH )?(\w+) AS \($", texts["begin_pull_durably"], re.MULTILINE) == [
         "bounds",
         "page",

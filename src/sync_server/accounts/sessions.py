@@ -120,7 +120,7 @@ async def refresh(realm: Realm, tokens: Tokens, limits_of: Callable[[], Limits],
         await realm.read(limits.check)
         await realm.transact(lambda tx: limits.record(tx, token))
         raise
-    renewed = msgspec.structs.replace(device, sync_number=number, token_id=new_id())
+    renewed = msgspec.structs.replace(device, sync_number=number, token_id=new_id(), quiet=bool(state.quiet))
     return _answer(tokens.access(renewed), following)
 
 

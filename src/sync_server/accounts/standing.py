@@ -27,6 +27,8 @@ class Standing(NamedTuple):
     """Whether a sync is under way, or was broken off."""
     refresh_age: int
     """ms."""
+    quiet: bool | None
+    """See Device.quiet. None where nothing is known."""
 
 
 async def sync_number(tx: Tx, device: Device) -> int:

@@ -16,7 +16,7 @@ from sync_server.errors import TokenRejected
 from sync_server.outcome import Outcome
 from sync_server.realms import Realm
 from sync_server.server import Server
-from sync_server.sync import aside, crowd, engine, pages, protocol, uploads
+from sync_server.sync import aside, crowd, engine, pages, protocol, pushing, uploads
 
 log = structlog.get_logger()
 _LARGE = 2 * pages.PAGE_BYTES
@@ -124,11 +124,11 @@ async def _push(realm: Realm, device: Device, body: bytes) -> Outcome:
     audited = _origin() if settings.history == "full" else None
     keep = settings.retention.deleted != 0
     request = protocol.decode_push(body, device.client_id, limits)
-    pushed = await realm.once(lambda tx: engine.push_at_once(tx, device, request, audited, keep_deleted=keep))
+    pushed = await realm.once(lambda tx: pushing.push_at_once(tx, device, request, audited, keep_deleted=keep))
     if pushed is None:
         share = limits.kept_aside
         pushed = await realm.transact(
-            lambda tx: engine.push(tx, device, request, audited, keep_deleted=keep, share=share)
+            lambda tx: pushing.push(tx, device, request, audited, keep_deleted=keep, share=share)
         )
     _note(request, pushed)
     if request.unstorable:
@@ -142,7 +142,7 @@ def _origin() -> Acting:
     return Acting(address=call.address, request_id=call.request_id, via="wire")
 
 
-def _note(request: protocol.Push, pushed: engine.Pushed) -> None:
+def _note(request: protocol.Push, pushed: pushing.Pushed) -> None:
     call = observing.present()
     call.rows_in = len(request.changes)
     call.aside = len(request.unstorable)

@@ -1,4 +1,4 @@
-"""The sync algorithm: pull, push, cancel. Proved on a model (tests/model.py); change it there first.
+"""The sync algorithm: pull and cancel, push in pushing.py. Proved on a model (tests/model.py); change it there first.
 
 A stamp orders the changes of a space. Stamps are handed out under the lock of the space's row, held until commit, so the
 order of stamps is the order of commits, and no reader passes a change that is not yet visible.
@@ -10,15 +10,11 @@ from typing import NamedTuple
 from uuid import UUID
 
 from sync_server.accounts.tokens import Device
-from sync_server.audit import Acting
-from sync_server.audit.chain import BUCKETS
 from sync_server.database import Tx
-from sync_server.errors import AlreadySyncing, PullFirst, ReadOnly, TokenRejected
-from sync_server.limits import KEPT_ASIDE
-from sync_server.sync import aside, pages
-from sync_server.sync.columns import columns
+from sync_server.errors import AlreadySyncing, TokenRejected
+from sync_server.sync import pages
 from sync_server.sync.pages import LAST_ORDINAL, PART_ROWS, SMALL, Found, Page, Place, PullUnderWay
-from sync_server.sync.protocol import Pull, Push
+from sync_server.sync.protocol import Pull
 
 TAKEOVER = 120_000
 """Milliseconds after which a new pull may take the place of a sync under way. Its own pushes never expire. A start that
@@ -40,30 +36,6 @@ class _PullClient(NamedTuple):
     sync_age: int | None
 
 
-class _PushClient(NamedTuple):
-    space_id: UUID
-    role: str
-    sync_number: int
-    sync_from: int | None
-    sync_to: int | None
-    sync_token: str | None
-
-
-class _LastPush(NamedTuple):
-    push_digest: str | None
-    push_answer: int | None
-
-
-class Pushed(NamedTuple):
-    """What a push is answered: the new cursor at the end of a sync, None after a part. And how many versions lost to it, or
-    it to others; `took`: ms since the sync began.
-    """
-
-    cursor: int | None
-    conflicts: int = 0
-    took: int | None = None
-
-
 async def begin_pull_at_once(tx: Tx, device: Device, pull: Pull, *, durably: bool) -> tuple[PullUnderWay, Page] | None:
     """As begin_pull, but in one statement (for a first pull in several of one transaction); None where more is needed.
 
@@ -72,17 +44,26 @@ async def begin_pull_at_once(tx: Tx, device: Device, pull: Pull, *, durably: boo
     begun = {"from_": pull.last_sync, "digest": pull.digest, "small": SMALL, "anew": False, "durably": durably}
     first_rows = PART_ROWS if pull.last_sync else 0
     page = pages.parameters(pull.pending, Place(pull.last_sync, LAST_ORDINAL), first_rows)
-    of_small_rows = not durably and not pull.pending
-    statement = "begin_pull_durably" if durably else "begin_pull" if of_small_rows else "begin_pull_with_pending"
+    statement = "begin_pull_durably" if durably else _beginning(device, pull)
     found = await tx.one(Found, statement, {**device.parameters, **begun, **page})
     if found is None or found.space_id is None:
         return None
     under_way = PullUnderWay(
         found.space_id, device.client_id, pull.last_sync, pull.last_sync, found.to, found.first_stamp, pull.pending
     )
-    if pull.last_sync == 0 or (of_small_rows and not pages.is_small(found)):
+    if found.to == pull.last_sync:
+        return under_way, Page(b"", None)
+    without_page = statement == "begin_pull_quietly" or (statement == "begin_pull" and not pages.is_small(found))
+    if pull.last_sync == 0 or without_page:
         return under_way, await pages.first_page(tx, under_way)
     return under_way, pages.page_of(found)
+
+
+def _beginning(device: Device, pull: Pull) -> str:
+    """The name of the statement that is likely to be the shortest."""
+    if device.quiet:
+        return "begin_pull_quietly"
+    return "begin_pull_with_pending" if pull.pending else "begin_pull"
 
 
 async def begin_pull(tx: Tx, device: Device, pull: Pull) -> tuple[PullUnderWay, Page]:
@@ -173,78 +154,7 @@ def _is_new_attempt(device: Device, client: _PullClient) -> bool:
     return device.token_id != client.sync_token and device.sync_number == client.sync_number
 
 
-async def push_at_once(
-    tx: Tx, device: Device, push: Push, audited: Acting | None = None, *, keep_deleted: bool = True
-) -> Pushed | None:
-    """As push, in one statement; None where more is needed, as after another device's push in the same moment."""
-    if push.unstorable:
-        return None
-    return await _store(tx, device, push, audited, keep_deleted)
-
-
-async def push(
-    tx: Tx,
-    device: Device,
-    push: Push,
-    audited: Acting | None = None,
-    *,
-    keep_deleted: bool = True,
-    share: int = KEPT_ASIDE,
-) -> Pushed:
-    """Store the changes of a push (G1, G4, G5, G10).
-
-    `audited`: from where the push comes, where the realm keeps a full history: the data are kept then, and the audit log
-    covers them. `keep_deleted`: whether the history keeps what a delete replaced, where it is not full.
-    What cannot be stored is kept aside, up to `share` bytes per user, and does not hold up the rest.
-    A viewer's device ends its syncs like any other, but may bring no changes.
-    Raises PullFirst when the push belongs to no sync under way, ReadOnly, TokenRejected.
-    """
-    client = await tx.one(_PushClient, "client_of_push", device.parameters)
-    if client is None or client.sync_from is None or client.sync_to is None or not _belongs(device, client):
-        last = await tx.one(_LastPush, "last_push", device.parameters)
-        if last is None:
-            raise TokenRejected
-        if (client is None or client.sync_from is None) and last.push_digest == push.digest:
-            return Pushed(last.push_answer)
-        raise PullFirst
-    if client.role == "viewer" and (push.changes or push.unstorable):
-        raise ReadOnly
-    if push.changes:
-        await tx.execute("lock_space", {"space_id": client.space_id})
-    stored = await _store(tx, device, push, audited, keep_deleted)
-    if stored is None:
-        raise TokenRejected  # the user has just gone: what is locked is not overtaken
-    if push.unstorable:
-        await aside.keep(tx, device, push.unstorable, share)
-    return stored
-
-
 async def cancel(tx: Tx, device: Device) -> None:
     """End the sync under way that this call belongs to, if any. Raises TokenRejected."""
     if await tx.value("cancel_sync", device.parameters) is None:
         raise TokenRejected
-
-
-def _belongs(device: Device, client: _PushClient) -> bool:
-    """Whether a call is part of the sync under way: it comes with the token of its pull, or with one issued after it.
-
-    A request that was held up somewhere and arrives during a later sync carries an earlier number.
-    """
-    return device.token_id == client.sync_token or device.sync_number == client.sync_number
-
-
-async def _store(tx: Tx, device: Device, push: Push, audited: Acting | None, keep_deleted: bool) -> Pushed | None:
-    parameters = {
-        **device.parameters,
-        **columns(push.changes),
-        "operations": [change.operation for change in push.changes],
-        "row_datas": [change.row_data for change in push.changes],
-        "is_partial": push.is_partial,
-        "digest": push.digest,
-        "without_changes": not push.changes,
-        "keep_deleted": keep_deleted,
-    }
-    if audited is None:
-        return await tx.one(Pushed, "push_changes", parameters)
-    origin = {"address": audited.address, "request_id": audited.request_id, "bucket": device.user_id.int % BUCKETS}
-    return await tx.one(Pushed, "push_changes_audited", {**parameters, **origin})
