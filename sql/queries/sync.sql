@@ -501,6 +501,34 @@ SELECT answer.cursor, 0::bigint AS conflicts, turn.now - turn.sync_started AS to
 FROM turn
 LEFT JOIN answer ON true;
 
+-- name: push_nothing_quietly
+-- The end of a sync that has brought nothing either way, which is most of them. Nothing is stored, so the space is not locked.
+-- as push_quietly, but for these parts
+-- without stored, recorded, moved
+WITH turn AS (
+    SELECT u.space_id, s.clock, y.sync_from, y.sync_started, (extract(epoch FROM now()) * 1000)::bigint AS now
+    FROM sync.clients c
+    JOIN sync.users u ON u.id = c.user_id
+    JOIN sync.spaces s ON s.id = u.space_id
+    JOIN sync.syncs y ON y.client_id = c.id
+    WHERE c.id = %(client_id)s AND c.user_id = %(user_id)s AND c.session = %(session)s
+        AND u.token_epoch = %(epoch)s AND u.active
+        AND (y.sync_token = %(token_id)s OR y.sync_number = %(sync_number)s)
+        AND y.sync_from = y.sync_to AND s.clock = greatest(y.sync_to, y.pushed_to) AND y.sync_from >= s.restored
+    FOR UPDATE OF c, y
+),
+answer AS (
+    SELECT turn.clock AS cursor FROM turn
+),
+ended AS (
+    UPDATE sync.syncs y
+    SET sync_from = NULL, sync_to = NULL, sync_started = NULL, sync_digest = NULL, sync_token = NULL
+    FROM answer
+    WHERE y.client_id = %(client_id)s
+    RETURNING 1
+)
+SELECT 1;
+
 -- name: keep_aside
 -- Changes that cannot be stored as rows, each once. Where the user's share is used up the line is made all the same, without
 -- the change itself: the device has the row, and the operator hears of it.

@@ -20,6 +20,7 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _BEGUN = re.compile(r"^-- the beginning of (\w+)$", re.MULTILINE)
 _CONTINUED = re.compile(r"^-- with the rest of (\w+)$", re.MULTILINE)
 _CHANGED = re.compile(r"^-- as (\w+), but for these parts$", re.MULTILINE)
+_WITHOUT = re.compile(r"^-- without (.+)$", re.MULTILINE)
 _PART = re.compile(r"^(?:WITH )?(\w+) AS \(\n(.*?)^\)", re.MULTILINE | re.DOTALL)
 _END = "\n)"
 """Of a part."""
@@ -70,9 +71,13 @@ def _beginning(text: LiteralString) -> LiteralString:
 
 
 def _change(text: LiteralString, other: LiteralString) -> LiteralString:
-    """`other` with the parts of `text` in place of those of the same name; new ones before the next of these, or last."""
+    """`other` with the parts of `text` in place of those of the same name; new ones before the next of these, or last.
+
+    Those that `text` is to be without are left out.
+    """
     parts = dict(_PART.findall(other))
-    order, new = list(parts), list[str]()
+    without = {name for names in _WITHOUT.findall(text) for name in names.split(", ")}
+    order, new = [name for name in parts if name not in without], list[str]()
     for name, part in _PART.findall(text):
         new.append(name)
         if name in parts:

@@ -189,12 +189,24 @@ def test_parts_take_it_one_after_the_other(realm: Realm) -> None:
     assert phone.sync(BREAD) == QUIET
 
 
-@pytest.mark.parametrize("change", [pytest.param(edit("1", 3, None), id="a delete"), pytest.param(None, id="nothing")])
-def test_what_it_cannot_do_is_not_tried(realm: Realm, change: Change | None) -> None:
-    """The history keeps what a delete replaced; and to push nothing must not lock the space."""
+def test_a_sync_without_changes_has_a_shorter_one_still(realm: Realm) -> None:
     [phone] = home(realm)
     phone.sync(MILK)
-    assert phone.sync(*[change] if change else []) == ["begin_pull_quietly", "push_changes"]
+    before = phone.cursor
+    assert phone.sync() == ["begin_pull_quietly", "push_nothing_quietly"]
+    assert phone.cursor == before
+    assert realm.sql("SELECT count(*) FROM sync.syncs WHERE client_id = %s AND sync_started IS NULL", phone.id) == [
+        (1,)
+    ]
+    realm.sql("UPDATE sync.users SET role = 'viewer' WHERE id = %s", phone.space)
+    assert phone.sync() == ["begin_pull_quietly", "push_nothing_quietly"]
+
+
+def test_deletes_take_the_long_way(realm: Realm) -> None:
+    """The history keeps what they replaced."""
+    [phone] = home(realm)
+    phone.sync(MILK)
+    assert phone.sync(BREAD, edit("1", 3, None)) == ["begin_pull_quietly", "push_changes"]
 
 
 def test_what_another_device_has_pushed_ends_it_until_it_was_pulled(realm: Realm) -> None:
@@ -239,6 +251,19 @@ def test_g4_a_push_whose_token_promised_quiet_meets_what_came_since(realm: Realm
     assert b"theirs" in phone.pull().lines or kept == "mine"
 
 
+def test_g2_the_end_of_a_sync_without_changes_does_not_pass_over_what_came_since(realm: Realm) -> None:
+    phone, tablet = home(realm, 2)
+    phone.sync(MILK)
+    tablet.sync()
+    phone.pull()
+    token = phone.token()
+    tablet.sync(BREAD)
+    phone.push(token=token)
+    assert token.quiet
+    assert realm.tx.names == ["no push_nothing_quietly", "push_changes"]
+    assert b"bread" in phone.pull().lines
+
+
 @pytest.mark.parametrize(("date", "kept"), [(5, "theirs"), (20, "mine")])
 def test_g4_so_does_one_whose_pull_has_brought_something_all_the_same(realm: Realm, date: int, kept: str) -> None:
     """The device keeps its token for the whole sync, as clients up to 1.3 do."""
@@ -256,27 +281,29 @@ def test_g4_so_does_one_whose_pull_has_brought_something_all_the_same(realm: Rea
     assert len(realm.sql("SELECT 1 FROM sync.overridden WHERE space_id = %s", phone.space)) == 1
 
 
+@pytest.mark.parametrize("changes", [(), (BREAD,)])
 @pytest.mark.parametrize("claim", ["epoch", "session", "user_id"])
-def test_g8_what_a_token_claims_is_looked_at(realm: Realm, claim: str) -> None:
+def test_g8_what_a_token_claims_is_looked_at(realm: Realm, claim: str, changes: tuple[Change, ...]) -> None:
     [phone] = home(realm)
     phone.sync(MILK)
     phone.pull()
     wrong = uuid.uuid4() if claim == "user_id" else 1
     with pytest.raises(TokenRejected):
-        phone.push(BREAD, token=replace(phone.token(), **{claim: wrong}))
+        phone.push(*changes, token=replace(phone.token(), **{claim: wrong}))
     assert set(rows_of(phone)) == {"1"}
 
 
-def test_a_push_of_an_earlier_sync_is_told_by_its_number(realm: Realm) -> None:
+@pytest.mark.parametrize("changes", [(), (MILK,)])
+def test_a_push_of_an_earlier_sync_is_told_by_its_number(realm: Realm, changes: tuple[Change, ...]) -> None:
     [phone] = home(realm)
     phone.sync(MILK)
     phone.pull()
     token = phone.token()
-    phone.push()
+    phone.push(BREAD)
     phone.pull()
     with pytest.raises(PullFirst):
-        phone.push(BREAD, token=token)
-    assert realm.tx.names[0] == "no push_quietly"
+        phone.push(*changes, token=token)
+    assert realm.tx.names[0].startswith("no push_")
 
 
 def test_g2_another_devices_push_between_two_parts_is_heard_of(realm: Realm) -> None:
@@ -315,15 +342,17 @@ def test_g2_a_push_that_waited_for_the_space_looks_at_its_clock_anew(realm: Real
     assert realm.tx.names == ["no push_quietly", "push_changes"]
 
 
-def test_a_space_that_was_put_back_to_a_backup_is_not_quiet(realm: Realm) -> None:
+@pytest.mark.parametrize("changes", [(), (BREAD,)])
+def test_a_space_that_was_put_back_to_a_backup_is_not_quiet(realm: Realm, changes: tuple[Change, ...]) -> None:
     """The device may have heard of more than there is."""
     [phone] = home(realm)
     phone.sync(MILK)
     phone.pull()
     token = phone.token()
     realm.sql("UPDATE sync.spaces SET restored = clock + 1 WHERE id = %s", phone.space)
-    phone.push(BREAD, token=token)
-    assert realm.tx.names == ["no push_quietly", "push_changes"]
+    phone.push(*changes, token=token)
+    assert realm.tx.names[0].startswith("no push_")
+    assert realm.tx.names[1:] == ["push_changes"]
 
 
 def test_a_viewer_may_not_push_quietly_either(realm: Realm) -> None:

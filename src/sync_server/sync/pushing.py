@@ -50,16 +50,18 @@ async def push_at_once(
     if push.unstorable:
         return None
     parameters = _parameters(device, push, keep_deleted=keep_deleted)
-    if device.quiet and audited is None and _without_deletes(push):
-        stored = await tx.one(Pushed, "push_quietly", parameters)
-        if stored is not None:
-            return stored
-    return await _store(tx, device, parameters, audited)
+    short = _short_way(push, audited) if device.quiet else None
+    stored = None if short is None else await tx.one(Pushed, short, parameters)
+    return stored or await _store(tx, device, parameters, audited)
 
 
-def _without_deletes(push: Push) -> bool:
-    """Whether it brings changes, and no delete."""
-    return bool(push.changes) and all(change.operation != "D" for change in push.changes)
+def _short_way(push: Push, audited: Acting | None) -> str | None:
+    """The name of the statement for a push to a space that nobody else has changed, if it is one that has such a way."""
+    if not push.changes:
+        return None if push.is_partial else "push_nothing_quietly"
+    if audited is not None or any(change.operation == "D" for change in push.changes):
+        return None
+    return "push_quietly"
 
 
 async def push(
