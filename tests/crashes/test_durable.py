@@ -49,7 +49,7 @@ def log_writer(database: Connection) -> Iterator[None]:
 class Phone:
     """A device that has synced once. Its tokens carry the number that they would carry."""
 
-    def __init__(self, url: str, database: Connection) -> None:
+    def __init__(self, url: str, database: Connection, *, quiet: bool) -> None:
         self._url = url
         self._database = database
         user_id, self.id = uuid.uuid4(), uuid.uuid4()
@@ -62,7 +62,9 @@ class Phone:
         )
         database.execute("INSERT INTO sync.clients (id, user_id) VALUES (%(client)s, %(user)s)", make)
         database.execute("INSERT INTO sync.syncs VALUES (%(client)s, 7, 7)", make)
-        self._device = Device("main", user_id, self.id, epoch=0, session=0, sync_number=7, token_id="token")
+        self._device = Device(
+            "main", user_id, self.id, epoch=0, session=0, sync_number=7, token_id="token", quiet=quiet
+        )
 
     def row(self, columns: str, table: str = "clients", key: str = "id") -> tuple[Any, ...]:
         query = f"SELECT {columns} FROM sync.{table} WHERE {key} = %s"
@@ -121,9 +123,9 @@ NOTHING = (False, False)
 DURABLY = (True, True)
 
 
-@pytest.fixture
-def phone(quiet_url: str, database: Connection) -> Phone:
-    return Phone(quiet_url, database)
+@pytest.fixture(params=[False, True], ids=["long way", "short way"])
+def phone(request: pytest.FixtureRequest, quiet_url: str, database: Connection) -> Phone:
+    return Phone(quiet_url, database, quiet=request.param)
 
 
 def test_a_pull_of_a_known_device_waits_for_nothing(phone: Phone) -> None:
