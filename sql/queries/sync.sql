@@ -24,7 +24,8 @@ FOR UPDATE OF c, y;
 -- name: begin_sync
 UPDATE sync.syncs
 SET sync_number = sync_number + 1, sync_from = %(from_)s, sync_to = %(to)s,
-    sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s
+    sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s,
+    pushed_to = NULL
 WHERE client_id = %(client_id)s;
 
 -- name: note_pull
@@ -161,6 +162,7 @@ FROM (
 -- Begins a sync in one statement: nothing comes back where that takes more, or must be refused. The page is of the same snapshot as
 -- the clock, so every version up to it is there. A client of which another call has just changed the row is looked at as
 -- it is then; the space is not, and need not be: a clock that a push is just moving on is one that this pull need not see.
+-- pushed_to is forgotten for that reason: the client's own pushes of before may be beyond such a clock, and others' with them.
 -- The token's number must be one that has been given out since the database's last crash (first_number): a copy of a pull that
 -- was forgotten then, begun once more with a later clock, would get hold of the device's next token, and the device would
 -- never hear of what came in between the two.
@@ -172,7 +174,8 @@ FROM (
 WITH bounds AS (
     UPDATE sync.syncs y
     SET sync_number = y.sync_number + 1, sync_from = %(from_)s, sync_to = s.clock,
-        sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s
+        sync_started = (extract(epoch FROM now()) * 1000)::bigint, sync_digest = %(digest)s, sync_token = %(token_id)s,
+        pushed_to = NULL
     FROM sync.clients c
     JOIN sync.users u ON u.id = c.user_id
     JOIN sync.spaces s ON s.id = u.space_id

@@ -159,6 +159,8 @@ def digest(changes: Sequence[Change]) -> str:
 
 MILK, BREAD = edit("1", 1, "milk"), edit("2", 2, "bread")
 QUIET = ["begin_pull_quietly", "push_quietly"]
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+LOCK = "SELECT 1 FROM sync.clients c JOIN sync.syncs y ON y.client_id = c.id WHERE c.id = %s FOR UPDATE"
 
 
 def rows_of(phone: Phone) -> dict[str, str | None]:
@@ -326,7 +328,6 @@ def test_g2_a_push_that_waited_for_the_space_looks_at_its_clock_anew(realm: Real
     phone.sync(MILK)
     phone.pull()
     token = phone.token()
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
     async def wait_and_push() -> pushing.Pushed | None:
         async with await psycopg.AsyncConnection.connect(realm.url, autocommit=True) as other:
@@ -334,12 +335,62 @@ def test_g2_a_push_that_waited_for_the_space_looks_at_its_clock_anew(realm: Real
                 await other.execute("UPDATE sync.spaces SET clock = clock + 1 WHERE id = %s", [phone.space])
                 push = Push(is_partial=False, changes=[BREAD], unstorable=(), digest="")
                 pushed = asyncio.create_task(pushing.push_at_once(realm.tx, token, push))
-                while (await (await other.execute(waiting)).fetchall())[0][0] != 1:  # noqa: ASYNC110
+                while (await (await other.execute(WAITING)).fetchall())[0][0] != 1:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             return await pushed
 
     assert realm.run(wait_and_push()) is not None
     assert realm.tx.names == ["no push_quietly", "push_changes"]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_g1_a_pull_that_saw_an_old_clock_forgets_how_far_the_pushes_of_before_have_come(
+    realm: Realm, at_once: bool
+) -> None:
+    """While it was held up its client has finished syncs, the first of which has brought what had come since that clock."""
+    phone, tablet = home(realm, 2)
+    phone.sync(MILK)
+    tablet.sync()
+    phone.sync(BREAD)
+    tablet.sync()
+    token, theirs, held_up = phone.token(), tablet.token(), Pull(phone.cursor, [], "held up")
+
+    async def sync(tx: Tx, token: Device, cursor: int, change: Change) -> int:
+        assert await engine.begin_pull_at_once(tx, token, Pull(cursor, [], ""), durably=False)
+        token = replace(token, sync_number=token.sync_number + 1, quiet=True)
+        pushed = await pushing.push_at_once(
+            tx, token, Push(is_partial=False, changes=[change], unstorable=(), digest="")
+        )
+        assert pushed is not None
+        assert pushed.cursor is not None
+        return pushed.cursor
+
+    async def begin() -> pages.PullUnderWay:
+        if at_once:
+            begun = await engine.begin_pull_at_once(realm.tx, token, held_up, durably=False)
+            assert begun is not None
+            return begun[0]
+        async with realm.connection.transaction():
+            return (await engine.begin_pull(realm.tx, token, held_up))[0]
+
+    async def begin_late() -> pages.PullUnderWay:
+        async with await psycopg.AsyncConnection.connect(realm.url, autocommit=True) as other:
+            async with other.transaction():
+                await other.execute(LOCK, [phone.id])
+                begun = asyncio.create_task(begin())
+                while (await (await other.execute(WAITING)).fetchall())[0][0] != 1:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                tx = Tx(other, "sync")
+                await sync(tx, theirs, tablet.cursor, edit("1", 10, "theirs"))
+                cursor = await sync(tx, token, phone.cursor, edit("3", 3, "tea"))
+                await sync(tx, replace(token, sync_number=token.sync_number + 1), cursor, edit("4", 4, "jam"))
+            return await begun
+
+    assert realm.run(begin_late()).to == phone.cursor
+    phone.push(edit("1", 5, "mine"), token=replace(phone.token(), quiet=True))
+    assert realm.tx.names == ["no push_quietly", "push_changes"]
+    assert rows_of(phone)["1"] == '{"title": "theirs"}'
+    assert b"theirs" in phone.pull().lines
 
 
 @pytest.mark.parametrize("changes", [(), (BREAD,)])
