@@ -105,8 +105,8 @@ class Tokens:
         now = int(time.time())
         claims = {
             "typ": kind,
-            "sub": str(device.user_id),
-            "cid": str(device.client_id),
+            "sub": device.user_id,
+            "cid": device.client_id,
             "realm": device.realm,
             "epoch": device.epoch,
             "ses": device.session,
