@@ -14,10 +14,10 @@ import msgspec
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope, Receive, Scope, Send
 
+from sync_server import compressing
 from sync_server.accounts import routes as accounts
 from sync_server.accounts.tokens import Device
 from sync_server.callers import Callers
-from sync_server.compressing import compressing
 from sync_server.outcome import JSON, Outcome
 from sync_server.realms import Realm
 from sync_server.receiving import REFUSED, Receiving
@@ -73,7 +73,8 @@ class Direct:
             await self._litestar(scope, receive, send)
             return
         cast("dict[str, Any]", scope)["path_template"] = route.template
-        await _answer(outcome, http, receive, compressing(http, send) if route.run == self._pull else send)
+        gzip = route.run == self._pull and compressing.takes_gzip(http)
+        await _answer(outcome, http, receive, send, gzip=gzip)
 
     async def _pull(self, request: _Request) -> Outcome:
         return await calls.pull(request.realm, self._device(request), self._callers.server, request.body)
@@ -95,12 +96,13 @@ class Direct:
         return self._callers.device(request.realm, next(given, b"").decode("latin-1"), request.client_in_path)
 
 
-async def _answer(outcome: Outcome, scope: HTTPScope, receive: Receive, send: Send) -> None:
+async def _answer(outcome: Outcome, scope: HTTPScope, receive: Receive, send: Send, *, gzip: bool) -> None:
     if not isinstance(outcome.body, bytes):
         streaming = ASGIStreamingResponse(iterator=outcome.body, encoded_headers=[_TYPE, _EVERY_ORIGIN])
-        await streaming(scope, receive, send)  # which stops when the client goes away
+        # which stops when the client goes away
+        await streaming(scope, receive, compressing.compressing(scope, send) if gzip else send)
         return
-    length = (b"content-length", b"%d" % len(outcome.body))
-    headers = [_TYPE, length, _EVERY_ORIGIN]
+    body, told = await compressing.whole(outcome.body) if gzip else (outcome.body, [])
+    headers = [_TYPE, (b"content-length", b"%d" % len(body)), _EVERY_ORIGIN, *told]
     await send(HTTPResponseStartEvent(type="http.response.start", status=outcome.status, headers=headers))
-    await send(HTTPResponseBodyEvent(type="http.response.body", body=outcome.body, more_body=False))
+    await send(HTTPResponseBodyEvent(type="http.response.body", body=body, more_body=False))
