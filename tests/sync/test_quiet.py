@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
@@ -161,6 +161,14 @@ MILK, BREAD = edit("1", 1, "milk"), edit("2", 2, "bread")
 QUIET = ["begin_pull_quietly", "push_quietly"]
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 LOCK = "SELECT 1 FROM sync.clients c JOIN sync.syncs y ON y.client_id = c.id WHERE c.id = %s FOR UPDATE"
+
+
+async def as_a_pool(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Tried again where the database asks for it, as it does where isolation is serializable."""
+    try:
+        return await work()
+    except psycopg.errors.SerializationFailure:
+        return await work()
 
 
 def rows_of(phone: Phone) -> dict[str, str | None]:
@@ -334,7 +342,7 @@ def test_g2_a_push_that_waited_for_the_space_looks_at_its_clock_anew(realm: Real
             async with other.transaction():
                 await other.execute("UPDATE sync.spaces SET clock = clock + 1 WHERE id = %s", [phone.space])
                 push = Push(is_partial=False, changes=[BREAD], unstorable=(), digest="")
-                pushed = asyncio.create_task(pushing.push_at_once(realm.tx, token, push))
+                pushed = asyncio.create_task(as_a_pool(lambda: pushing.push_at_once(realm.tx, token, push)))
                 while (await (await other.execute(WAITING)).fetchall())[0][0] != 1:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             return await pushed
@@ -348,6 +356,8 @@ def test_g1_a_pull_that_saw_an_old_clock_forgets_how_far_the_pushes_of_before_ha
     realm: Realm, at_once: bool
 ) -> None:
     """While it was held up its client has finished syncs, the first of which has brought what had come since that clock."""
+    if realm.sql("SHOW transaction_isolation") != [("read committed",)]:
+        pytest.skip("no statement goes on there after it has seen an old clock")
     phone, tablet = home(realm, 2)
     phone.sync(MILK)
     tablet.sync()
