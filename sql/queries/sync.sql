@@ -505,7 +505,8 @@ FROM turn
 LEFT JOIN answer ON true;
 
 -- name: push_nothing_quietly
--- The end of a sync that has brought nothing either way, which is most of them. Nothing is stored, so the space is not locked.
+-- The end of a sync that has brought nothing either way, which is most of them. Nothing is stored, so the space is not locked: a
+-- clock that a push is just moving on need not be seen, for the cursor that is answered stays before it.
 -- as push_quietly, but for these parts
 -- without stored, recorded, moved
 WITH turn AS (

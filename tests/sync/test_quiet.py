@@ -96,12 +96,12 @@ class Phone:
         self.realm.sql("INSERT INTO sync.clients (id, user_id) VALUES (%s, %s)", self.id, self.space)
         self.realm.sql("INSERT INTO sync.syncs (client_id, first_number, sync_number) VALUES (%s, 0, 0)", self.id)
 
-    def token(self) -> Device:
-        """As a refresh gives it."""
+    def token(self, *, promised: bool = False) -> Device:
+        """As a refresh gives it; or one that promises quiet whatever is so."""
         device = Device("main", self.space, self.id, epoch=0, session=0, sync_number=0, token_id=uuid.uuid4().hex)
         [found] = self.realm.run(standing._of_devices(self.realm.tx, [device]))  # noqa: SLF001 - without a pool
         assert found is not None
-        return replace(device, sync_number=found.sync_number, quiet=self.hinted and bool(found.quiet))
+        return replace(device, sync_number=found.sync_number, quiet=self.hinted and (promised or bool(found.quiet)))
 
     def pull(self, pending: Sequence[Change] = (), token: Device | None = None) -> pages.Page:
         return self.realm.run(self._pull(Pull(self.cursor, pending, digest(pending)), token or self.token()))
@@ -351,6 +351,36 @@ def test_g2_a_push_that_waited_for_the_space_looks_at_its_clock_anew(realm: Real
     assert realm.tx.names == ["no push_quietly", "push_changes"]
 
 
+def test_g5_a_push_that_waited_for_the_part_before_it_sees_what_that_has_stored(realm: Realm) -> None:
+    """It goes on by the short way, with a snapshot of before."""
+    [phone] = home(realm)
+    phone.sync(MILK)
+    phone.pull()
+    token = phone.token()
+    part = Push(is_partial=True, changes=[edit("1", 3, "cream"), BREAD], unstorable=(), digest="")
+    end = Push(is_partial=False, changes=[edit("1", 2, "whey"), BREAD, edit("3", 3, "tea")], unstorable=(), digest="")
+
+    async def push_both() -> pushing.Pushed | None:
+        async with await psycopg.AsyncConnection.connect(realm.url, autocommit=True) as other:
+            async with other.transaction():
+                assert await pushing.push_at_once(Tx(other, "sync"), token, part)
+                pushed = asyncio.create_task(pushing.push_at_once(realm.tx, token, end))
+                while (await (await other.execute(WAITING)).fetchall())[0][0] != 1:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            return await pushed
+
+    pushed = realm.run(push_both())
+    assert realm.tx.names == ["push_quietly"]
+    assert rows_of(phone) == {"1": '{"title": "whey"}', "2": '{"title": "bread"}', "3": '{"title": "tea"}'}
+    recorded = realm.sql(
+        "SELECT stamp, rowguid FROM sync.history WHERE space_id = %s ORDER BY stamp, ordinal", phone.space
+    )
+    assert [guid for _, guid in recorded] == ["1", "1", "2", "1", "3"]
+    assert pushed is not None
+    assert pushed.cursor == recorded[-1][0]
+    assert [(pushed.cursor,)] == realm.sql("SELECT clock FROM sync.spaces WHERE id = %s", phone.space)
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_g1_a_pull_that_saw_an_old_clock_forgets_how_far_the_pushes_of_before_have_come(
     realm: Realm, at_once: bool
@@ -457,6 +487,8 @@ class Move(NamedTuple):
     again: bool
     one_token: bool
     """Whether it keeps its token, as clients up to 1.3 do."""
+    promised: bool
+    """Whether its tokens promise quiet, be it so or not (where any do)."""
 
 
 edits = st.builds(
@@ -476,6 +508,7 @@ moves = st.builds(
     st.sampled_from([True, True, True, False]),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
 )
 
 
@@ -488,7 +521,7 @@ def play(phones: Sequence[Phone], story: Sequence[Move]) -> list[Any]:
     for move in story:
         phone, other = phones[move.phone], phones[1 - move.phone]
         phone.realm.sql(BROKEN_OFF)
-        token = phone.token()
+        token = phone.token(promised=move.promised)
         if move.early:
             told += interfere(other, move.meanwhile)
         pending = {change.rowguid: change for part in move.parts for change in part}
@@ -497,7 +530,7 @@ def play(phones: Sequence[Phone], story: Sequence[Move]) -> list[Any]:
             told += interfere(other, move.meanwhile)
         for number, part in enumerate(move.parts, 1):
             partial = number < len(move.parts) or not move.whole
-            token = token if move.one_token else phone.token()
+            token = token if move.one_token else phone.token(promised=move.promised)
             told += [phone.push(*part, partial=partial, token=token) for _ in range(1 + move.again)]
     return told
 
