@@ -364,7 +364,7 @@ def test_g5_a_push_that_waited_for_the_part_before_it_sees_what_that_has_stored(
         async with await psycopg.AsyncConnection.connect(realm.url, autocommit=True) as other:
             async with other.transaction():
                 assert await pushing.push_at_once(Tx(other, "sync"), token, part)
-                pushed = asyncio.create_task(pushing.push_at_once(realm.tx, token, end))
+                pushed = asyncio.create_task(as_a_pool(lambda: pushing.push_at_once(realm.tx, token, end)))
                 while (await (await other.execute(WAITING)).fetchall())[0][0] != 1:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             return await pushed
