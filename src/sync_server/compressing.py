@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, HTTPResponseStartEvent, Message, Receive, Scope, Send
@@ -85,8 +85,8 @@ class _Answer:
 async def _deflated(body: bytes) -> bytes:
     """A whole answer. In one go, which takes half as long as a compressor that could go on."""
     if len(body) > _IN_THREAD:
-        return await asyncio.to_thread(isal_zlib.compress, body, _LEVEL, _GZIP)
-    return isal_zlib.compress(body, _LEVEL, _GZIP)
+        return await asyncio.to_thread(igzip_lib.compress, body, _LEVEL, igzip_lib.COMP_GZIP)
+    return igzip_lib.compress(body, _LEVEL, igzip_lib.COMP_GZIP)
 
 
 async def _compressed(compressor: isal_zlib.Compress, body: bytes, more: bool) -> bytes:

@@ -37,6 +37,13 @@ class Statement:
         self.names: list[str] = []
         self.formats: list[PyFormat] = []
         self.text = _PLACEHOLDER.sub(self._number, text).encode()
+        self._columns: list[str] | None = None
+
+    def columns(self, result: PGresult) -> list[str]:
+        """The names of the columns of a result of this statement, which are the same each time."""
+        if self._columns is None:
+            self._columns = [(result.fname(number) or b"").decode() for number in range(result.nfields)]
+        return self._columns
 
     def _number(self, found: re.Match[str]) -> str:
         name, form = found.groups()
@@ -73,7 +80,7 @@ class Running:
     ) -> list[T]:
         """Run it; its rows as `kind`, whose keyword arguments are the columns. `most`: how many of them."""
         result = await self._run(statement, parameters)
-        names = [(result.fname(number) or b"").decode() for number in range(result.nfields)]
+        names = statement.columns(result)
         return self._rows(result, lambda values: kind(**dict(zip(names, values, strict=True))), most)
 
     def _rows(self, result: PGresult, make: Callable[[Sequence[Any]], T], most: int | None) -> list[T]:

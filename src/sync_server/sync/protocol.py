@@ -129,12 +129,17 @@ def decode_pull(body: bytes, client: UUID) -> Pull:
 
     Changes that cannot be stored are left out: they are kept aside when they are pushed.
     """
-    surrogates = Surrogates(body)
-    sent, changes, _ = _read(_PULL, _LOOSE_PULL, surrogates, _Rules(with_data=False))
+    sent, changes, _ = _read(_PULL, _LOOSE_PULL, Surrogates(body), _OF_PULLS)
     _must_be(client, sent.client_id)
     cursor = sent.last_sync if sent.last_sync is not None else sent.last_sync_time
-    identity = (cursor, sorted((c.tablename, c.rowguid, c.operation, c.client_date) for c in changes))
-    return Pull(max(cursor or 0, 0), changes, hashlib.sha256(msgspec.json.encode(identity)).hexdigest())
+    return Pull(max(cursor or 0, 0), changes, _identity(cursor, changes))
+
+
+def _identity(cursor: int | None, changes: Sequence[Change]) -> str:
+    if not changes:
+        return str(cursor)
+    pending = sorted((c.tablename, c.rowguid, c.operation, c.client_date) for c in changes)
+    return hashlib.sha256(msgspec.json.encode((cursor, pending))).hexdigest()
 
 
 def decode_push(body: bytes, client: UUID, limits: Limits = _LIMITS) -> Push:
@@ -157,6 +162,9 @@ class _Rules(msgspec.Struct, frozen=True):
     with_data: bool
     most_rows: int | None = None
     most_bytes: int | None = None
+
+
+_OF_PULLS = _Rules(with_data=False)
 
 
 def _read(
