@@ -279,8 +279,18 @@ def test_what_continues_another_statement_has_the_rest_of_it() -> None:
         assert texts[name].endswith(texts[rest][texts[rest].index(behind) :])
     assert texts["begin_pull_quietly"].startswith(texts["begin_pull"].partition("\n)")[0])
     assert texts["begin_pull_quietly"].count(" AS (\n") == 1
-    assert re.findall(r"^(?:WITH )?(\w+) AS \($", texts["begin_pull_durably"], re.MULTILINE) == [
-        "bounds",
-        "page",
-        "noted",
-    ]
+    assert parts_of("begin_pull_durably") == ["bounds", "page", "noted"]
+
+
+def parts_of(name: str) -> list[str]:
+    return re.findall(r"^(?:WITH )?(\w+) AS \($", queries("sync")[name], re.MULTILINE)
+
+
+def test_a_push_of_nothing_stores_and_locks_nothing_but_asks_all_that_a_quiet_one_does() -> None:
+    """What tells that a space is quiet stands in both statements."""
+    nothing, quiet = (queries("sync")[name] for name in ("push_nothing_quietly", "push_quietly"))
+    assert parts_of("push_nothing_quietly") == ["turn", "answer", "finished", "ended"]
+    assert "INSERT" not in nothing
+    assert "sync.spaces SET" not in nothing
+    asked = re.compile(r"^    WHERE (c\.id = .*?)\n    FOR UPDATE OF ([^\n]+)$", re.MULTILINE | re.DOTALL)
+    assert asked.findall(nothing) == [(asked.findall(quiet)[0][0].replace(" AND u.role <> 'viewer'", ""), "c, y")]
