@@ -20,7 +20,7 @@ from phone import Phone
 from samples import edited
 from world import Server, World, now
 
-RUNS = 3
+RUNS = 9
 TURNS = 20
 """Pulls of each user in one run."""
 CHANGES = 10

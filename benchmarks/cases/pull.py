@@ -16,7 +16,7 @@ from figures import Figure, Target, percent
 from samples import Row, rows
 from world import Server, World, now
 
-RUNS = 7
+RUNS = 11
 _AT_ONCE = 1000
 
 

@@ -24,7 +24,7 @@ from samples import Row, rows
 from world import Server, World, now
 
 RUNS = 5
-OPEN_RUNS = 3
+OPEN_RUNS = 5
 OPEN_SECONDS = 8.0
 SHARE = 0.8
 ROWS = 10
