@@ -425,7 +425,7 @@ FROM turn
 LEFT JOIN answer ON true;
 
 -- name: push_quietly
--- As push_changes does it, in three quarters of the time, where nobody else has changed anything since the device's cursor: its pull
+-- As push_changes does it, for four fifths of its cost, where nobody else has changed anything since the device's cursor: its pull
 -- had nothing to bring, and the clock has not moved since but by its own parts before this one (pushed_to). Then it has seen every
 -- stored version, nothing wins or loses, and its cursor follows its own changes. That is told under the lock on the space: where the
 -- clock has moved the row is looked at once more as it is then, nothing is done and no row comes back. Nor where the space was put
