@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,18 +41,26 @@ class Postgres(Protocol):
         """Make a new database that is up to date; its URL."""
 
 
+def _new(name: str, made: Collection[str]) -> str:
+    """The name of a database that was not made yet: a module whose tests come back to a process makes its fixtures again."""
+    return f"{name}_{secrets.token_hex(4)}" if name in made else name
+
+
 class Own(EmbeddedPostgres):
     """A server of the run's own. Its databases are copies: CREATE DATABASE and the migrations take eight times as long."""
 
     def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
         super().__init__(directory, settings)
         self._originals: set[str] = set()
+        self._migrated: set[str] = set()
 
     def create_database(self, name: str) -> str:
         return self._copied(name, "original_empty", lambda _: None)
 
     def create_migrated(self, name: str) -> str:
-        return self._copied(name, "original_migrated", migrations.migrate)
+        new = _new(name, self._migrated)
+        self._migrated.add(new)
+        return self._copied(new, "original_migrated", migrations.migrate)
 
     def _copied(self, name: str, original: str, prepare: Callable[[str], object]) -> str:
         if original not in self._originals:
@@ -88,7 +96,7 @@ class Given:
         return self.url(name)
 
     def create_migrated(self, name: str) -> str:
-        url = self.create_database(name)
+        url = self.create_database(_new(name, self._made))
         migrations.migrate(url)
         return url
 
