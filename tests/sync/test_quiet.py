@@ -163,6 +163,12 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' 
 LOCK = "SELECT 1 FROM sync.clients c JOIN sync.syncs y ON y.client_id = c.id WHERE c.id = %s FOR UPDATE"
 
 
+async def until_one_waits(other: psycopg.AsyncConnection[tuple[Any, ...]]) -> None:
+    """Of the connections to the database, for a lock."""
+    while (await (await other.execute(WAITING)).fetchall())[0][0] != 1:  # noqa: ASYNC110 - no event tells of it
+        await asyncio.sleep(0.01)
+
+
 async def as_a_pool(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Tried again where the database asks for it, as it does where isolation is serializable."""
     try:
@@ -343,8 +349,7 @@ def test_g2_a_push_that_waited_for_the_space_looks_at_its_clock_anew(realm: Real
                 await other.execute("UPDATE sync.spaces SET clock = clock + 1 WHERE id = %s", [phone.space])
                 push = Push(is_partial=False, changes=[BREAD], unstorable=(), digest="")
                 pushed = asyncio.create_task(as_a_pool(lambda: pushing.push_at_once(realm.tx, token, push)))
-                while (await (await other.execute(WAITING)).fetchall())[0][0] != 1:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+                await until_one_waits(other)
             return await pushed
 
     assert realm.run(wait_and_push()) is not None
@@ -365,8 +370,7 @@ def test_g5_a_push_that_waited_for_the_part_before_it_sees_what_that_has_stored(
             async with other.transaction():
                 assert await pushing.push_at_once(Tx(other, "sync"), token, part)
                 pushed = asyncio.create_task(as_a_pool(lambda: pushing.push_at_once(realm.tx, token, end)))
-                while (await (await other.execute(WAITING)).fetchall())[0][0] != 1:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+                await until_one_waits(other)
             return await pushed
 
     pushed = realm.run(push_both())
@@ -418,8 +422,7 @@ def test_g1_a_pull_that_saw_an_old_clock_forgets_how_far_the_pushes_of_before_ha
             async with other.transaction():
                 await other.execute(LOCK, [phone.id])
                 begun = asyncio.create_task(begin())
-                while (await (await other.execute(WAITING)).fetchall())[0][0] != 1:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+                await until_one_waits(other)
                 tx = Tx(other, "sync")
                 await sync(tx, theirs, tablet.cursor, edit("1", 10, "theirs"))
                 cursor = await sync(tx, token, phone.cursor, edit("3", 3, "tea"))
